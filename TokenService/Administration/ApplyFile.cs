@@ -1,0 +1,102 @@
+using System;
+using System.IO;
+using System.Threading;
+using System.Threading.Tasks;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using TokenService.Operations;
+using TokenService.Protocol;
+using TokenService.Storage;
+
+namespace TokenService.Administration;
+
+/// <summary>
+/// Applies a declarative file: once for a command, or at the start of the service and again whenever it changes
+/// (<c>TokenService:ApplyFile</c>).
+/// </summary>
+/// <param name="file">The path.</param>
+/// <param name="store">The clients and resources.</param>
+/// <param name="watch">Told at once what was applied.</param>
+/// <param name="development">Whether secrets may be short.</param>
+/// <param name="logger">Told what was applied and what was not.</param>
+/// <remarks>
+/// The file is looked at once a second. Notifications of the file system are faster, and do not come for files on network volumes or
+/// behind the links that Kubernetes swaps for a mounted secret.
+/// </remarks>
+public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch, bool development, ILogger logger) : BackgroundService
+{
+    private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
+
+    // Nothing yet: an edit between the start of the service and the first tick is not missed.
+    private (DateTime Time, long Length) _seen = (default, -1);
+
+    /// <summary>Makes the store agree with a file.</summary>
+    /// <param name="file">The path.</param>
+    /// <param name="store">The clients and resources.</param>
+    /// <param name="development">Whether secrets may be short.</param>
+    /// <param name="dryRun">Whether to plan only.</param>
+    /// <returns>What was, or would be, done.</returns>
+    /// <exception cref="OperatorFaultException">The file is wrong; nothing of it is applied.</exception>
+    /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
+    public static ApplyPlan Once(string file, RegistryStore store, bool development, bool dryRun = false)
+    {
+        var content = DeclarativeFile.Load(file, development);
+        if (dryRun)
+        {
+            return ApplyPlan.Make(store.Read(), content);
+        }
+
+        ApplyPlan? plan = null;
+        store.Change(registry => (plan = ApplyPlan.Make(registry, content)).Write);
+        return plan!;
+    }
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(s_interval);
+        while (await timer.WaitForNextTickAsync(stoppingToken))
+        {
+            var now = Look(file);
+            if (now == _seen)
+            {
+                continue;
+            }
+
+            try
+            {
+                var plan = Once(file, store, development);
+                watch.Refresh();
+                _seen = now;
+                if (!plan.Changes.IsEmpty)
+                {
+                    logger.Applied(file, plan.Count(PlannedChange.Added), plan.Count(PlannedChange.Changed), plan.Count(PlannedChange.Removed));
+                }
+            }
+            catch (OperatorFaultException fault)
+            {
+                logger.NotApplied(fault.Message);
+                _seen = now;
+            }
+            catch (StoreUnavailableException fault)
+            {
+                // Tried again at the next tick: the file has not been seen to the end.
+                logger.NotApplied(fault.Message);
+            }
+        }
+    }
+
+    private static (DateTime Time, long Length) Look(string file)
+    {
+        try
+        {
+            // Through a handle, and so through links: it is their target that changes.
+            using var handle = File.OpenHandle(file);
+            return (File.GetLastWriteTimeUtc(handle), RandomAccess.GetLength(handle));
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            return default;
+        }
+    }
+}

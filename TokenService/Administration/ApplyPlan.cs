@@ -1,0 +1,188 @@
+using System;
+using System.Collections.Generic;
+using System.Collections.Immutable;
+using System.Linq;
+using TokenService.Clients;
+using TokenService.Protocol;
+using TokenService.Storage;
+
+namespace TokenService.Administration;
+
+/// <summary>One thing that an <c>apply</c> does.</summary>
+/// <param name="Kind"><see cref="Added"/>, <see cref="Changed"/> or <see cref="Removed"/>.</param>
+/// <param name="Entry"><c>client</c> or <c>resource</c>.</param>
+/// <param name="Id">The client id, or the resource's URI.</param>
+/// <param name="Members">The members that change, named as in the file.</param>
+public sealed record PlannedChange(string Kind, string Entry, string Id, ImmutableArray<string> Members)
+{
+    /// <summary>It was not there.</summary>
+    public const string Added = "added";
+
+    /// <summary>It is there, and differs.</summary>
+    public const string Changed = "changed";
+
+    /// <summary>The file no longer names it.</summary>
+    public const string Removed = "removed";
+}
+
+/// <summary>
+/// What makes the store agree with a declarative file. The file owns what it brought: what it no longer names goes. What commands
+/// made stays as it is, and so do a client's being disabled and the secrets that <c>rotate-secret</c> made.
+/// </summary>
+/// <param name="Changes">What to tell the operator.</param>
+/// <param name="Write">What to write.</param>
+public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryChange Write)
+{
+    private const string ClientEntry = "client";
+    private const string ResourceEntry = "resource";
+
+    /// <summary>Makes the plan.</summary>
+    /// <param name="current">What the store holds.</param>
+    /// <param name="file">What the file says.</param>
+    /// <exception cref="OperatorFaultException">File and store contradict each other; the message names the place in the file.</exception>
+    public static ApplyPlan Make(Registry current, DeclarativeFile file)
+    {
+        var resources = file.Resources.Select(resource => resource.ToResource(Origin.File)).ToList();
+        var clients = file.Clients.Select(client => client.ToClient(Origin.File)).ToList();
+        RefuseContradictions(current, resources, clients);
+
+        var changes = new List<PlannedChange>();
+        var writtenResources = new List<Resource>();
+        foreach (var wanted in resources)
+        {
+            var old = current.FindResource(wanted.Uri);
+            if (Note(ResourceEntry, wanted.Uri, old is null ? null : Differences(old, wanted)))
+            {
+                writtenResources.Add(wanted);
+            }
+        }
+
+        var writtenClients = new List<Client>();
+        foreach (var fromFile in clients)
+        {
+            var old = current.FindClient(fromFile.ClientId);
+            var wanted = old is null ? fromFile : KeepWhatCommandsDid(old, fromFile);
+            if (Note(ClientEntry, wanted.ClientId, old is null ? null : Differences(old, wanted)))
+            {
+                writtenClients.Add(wanted);
+            }
+        }
+
+        var removedClients = Gone(current.Clients.Where(c => c.Origin == Origin.File).Select(c => c.ClientId), clients.Select(c => c.ClientId));
+        var removedResources = Gone(current.Resources.Where(r => r.Origin == Origin.File).Select(r => r.Uri), resources.Select(r => r.Uri));
+        changes.AddRange(removedClients.Select(id => new PlannedChange(PlannedChange.Removed, ClientEntry, id, [])));
+        changes.AddRange(removedResources.Select(uri => new PlannedChange(PlannedChange.Removed, ResourceEntry, uri, [])));
+
+        return new ApplyPlan([.. changes], new RegistryChange
+        {
+            Resources = [.. writtenResources],
+            Clients = [.. writtenClients],
+            RemovedClients = removedClients,
+            RemovedResources = removedResources,
+        });
+
+        bool Note(string entry, string id, ImmutableArray<string>? differences)
+        {
+            if (differences is { IsEmpty: true })
+            {
+                return false;
+            }
+
+            changes.Add(new PlannedChange(differences is null ? PlannedChange.Added : PlannedChange.Changed, entry, id, differences ?? []));
+            return true;
+        }
+    }
+
+    /// <summary>How many changes are of this kind.</summary>
+    /// <param name="kind">As in <see cref="PlannedChange.Kind"/>.</param>
+    public int Count(string kind) => Changes.Count(change => change.Kind == kind);
+
+    private static void RefuseContradictions(Registry current, List<Resource> resources, List<Client> clients)
+    {
+        var byCommand = current.Resources.Where(resource => resource.Origin == Origin.Command).ToList();
+        foreach (var (index, resource) in resources.Index())
+        {
+            if (byCommand.Exists(other => other.Uri == resource.Uri))
+            {
+                throw Contradiction($"resources[{index}].resource {Printable.Quote(resource.Uri)} was registered by a command; keep it in one place");
+            }
+
+            foreach (var (position, scope) in resource.Scopes.Index())
+            {
+                if (byCommand.Find(other => other.Scopes.Any(s => s.Name == scope.Name)) is { } owner)
+                {
+                    throw Contradiction(
+                        $"resources[{index}].scopes[{position}].name {Printable.Quote(scope.Name)} belongs to resource " +
+                        $"{Printable.Quote(owner.Uri)}, which was registered by a command; a scope belongs to one resource");
+                }
+            }
+        }
+
+        var scopes = resources.Concat(byCommand).SelectMany(resource => resource.Scopes).Select(scope => scope.Name).ToHashSet(StringComparer.Ordinal);
+        foreach (var (index, client) in clients.Index())
+        {
+            if (current.FindClient(client.ClientId) is { Origin: Origin.Command })
+            {
+                throw Contradiction($"clients[{index}].client_id {Printable.Quote(client.ClientId)} was registered by a command; keep it in one place");
+            }
+
+            if (client.Scopes.FirstOrDefault(name => !scopes.Contains(name)) is { } unknown)
+            {
+                throw Contradiction($"clients[{index}].scope names {Printable.Quote(unknown)}, which is no resource's scope");
+            }
+        }
+
+        foreach (var client in current.Clients.Where(client => client.Origin == Origin.Command))
+        {
+            if (client.Scopes.FirstOrDefault(name => !scopes.Contains(name)) is { } lost)
+            {
+                throw Contradiction(
+                    $"resources lack scope {Printable.Quote(lost)}, which client {Printable.Quote(client.ClientId)}, registered by a command, still has");
+            }
+        }
+    }
+
+    private static OperatorFaultException Contradiction(string what) => new($"{what}. Nothing was applied.");
+
+    private static Client KeepWhatCommandsDid(Client old, Client fromFile) => fromFile with
+    {
+        Disabled = old.Disabled,
+        Secrets =
+        [
+            .. fromFile.Secrets,
+            .. old.Secrets.Where(secret => secret.Origin == Origin.Command && !fromFile.Secrets.Any(other => other.Hash.SequenceEqual(secret.Hash))),
+        ],
+    };
+
+    private static ImmutableArray<string> Gone(IEnumerable<string> before, IEnumerable<string> after)
+        => [.. before.Except(after, StringComparer.Ordinal).Order(StringComparer.Ordinal)];
+
+    private static ImmutableArray<string> Differences(Resource old, Resource wanted) => Names(
+        ("name", old.Name == wanted.Name),
+        ("scopes", old.Scopes.SequenceEqual(wanted.Scopes)));
+
+    private static ImmutableArray<string> Differences(Client old, Client wanted) => Names(
+        ("client_name", old.Name == wanted.Name),
+        ("token_endpoint_auth_method", old.AuthenticationMethod == wanted.AuthenticationMethod),
+        ("grant_types", old.GrantTypes.SequenceEqual(wanted.GrantTypes)),
+        ("scope", old.Scopes.SequenceEqual(wanted.Scopes)),
+        ("access_token_lifetime", old.AccessTokenLifetime == wanted.AccessTokenLifetime),
+        ("client_secret", Sorted(old.Secrets).SequenceEqual(Sorted(wanted.Secrets))));
+
+    private static ImmutableArray<string> Names(params ReadOnlySpan<(string Member, bool Same)> members)
+    {
+        var names = ImmutableArray.CreateBuilder<string>();
+        foreach (var (member, same) in members)
+        {
+            if (!same)
+            {
+                names.Add(member);
+            }
+        }
+
+        return names.ToImmutable();
+    }
+
+    private static IEnumerable<(string Hash, DateTimeOffset? ExpiresAt, Origin Origin)> Sorted(ImmutableArray<ClientSecret> secrets)
+        => secrets.Select(secret => (Convert.ToHexString(secret.Hash.AsSpan()), secret.ExpiresAt, secret.Origin)).Order();
+}

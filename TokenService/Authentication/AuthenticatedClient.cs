@@ -1,0 +1,7 @@
+using TokenService.Clients;
+
+namespace TokenService.Authentication;
+
+/// <summary>A client that has proved who it is. Grants take nothing else, so that none can be reached without authentication.</summary>
+/// <param name="Client">The client.</param>
+public sealed record AuthenticatedClient(Client Client);

@@ -1,0 +1,76 @@
+using System;
+using TokenService.Clients;
+using TokenService.Protocol;
+
+namespace TokenService.Authentication;
+
+/// <summary>
+/// Finds out who the client is (RFC 6749 §2.3), in three steps: what was sent, is it the method that the client is registered for, and
+/// does the one proof hold.
+/// </summary>
+/// <remarks>
+/// This room holds all that proves a client. Whatever is wrong, the caller reads the same <c>invalid_client</c> and the same work is
+/// done: an unknown client costs the hash and the comparison of a known one. Only the reason for the operator differs.
+/// </remarks>
+public static class ClientAuthenticator
+{
+    /// <summary>Authenticates the client of a request.</summary>
+    /// <param name="request">The request; of the ways to authenticate it has at most one.</param>
+    /// <param name="registry">Who is registered.</param>
+    /// <param name="now">The time of the request.</param>
+    /// <returns>The client, or <c>invalid_client</c>.</returns>
+    public static Result<AuthenticatedClient> Authenticate(TokenRequest request, Registry registry, DateTimeOffset now)
+    {
+        if (ReadCredentials(request).Refused(out var error, out var sent))
+        {
+            return error;
+        }
+
+        OAuthError? first = null;
+        foreach (var reading in sent.Readings)
+        {
+            if (!Check(reading, sent.Method, request.ClientId, registry, now).Refused(out var refusal, out var client))
+            {
+                return client;
+            }
+
+            first ??= refusal;
+        }
+
+        return first!;
+    }
+
+    private static Result<SentCredentials> ReadCredentials(TokenRequest request) => request switch
+    {
+        { Authorization: { } header } => ClientSecretBasic.Read(header),
+        { ClientAssertion: not null } or { ClientAssertionType: not null }
+            => OAuthError.InvalidClient("a client assertion was sent, and no client is registered for one"),
+        { ClientId: { } id, ClientSecret: { } secret }
+            => new SentCredentials(AuthenticationMethods.ClientSecretPost, [new CredentialReading(id, secret)]),
+        { ClientSecret: not null } => OAuthError.InvalidClient("client_secret came without client_id"),
+        { ClientId: { } id } => OAuthError.InvalidClient($"client {Printable.Quote(id)} sent no credentials", id),
+        _ => OAuthError.InvalidClient("no credentials were sent"),
+    };
+
+    private static Result<AuthenticatedClient> Check(
+        CredentialReading sent, string method, string? idInForm, Registry registry, DateTimeOffset now)
+    {
+        var client = registry.FindClient(sent.ClientId);
+        var match = ClientSecret.Match(sent.Secret, client?.Secrets ?? [], now);
+
+        return (client, match) switch
+        {
+            (null, _) => Refuse("is unknown"),
+            (_, SecretMatch.None) => Refuse("sent a wrong secret"),
+            (_, SecretMatch.Expired) => Refuse("sent a secret that has expired"),
+            _ when client.AuthenticationMethod != method
+                => Refuse($"sent the right secret by {method}, and is registered for {client.AuthenticationMethod}"),
+            _ when client.Disabled => Refuse("sent the right secret, and is disabled"),
+            _ when idInForm is not null && idInForm != client.ClientId
+                => Refuse($"sent the right secret, and a client_id in the form that names another client: {Printable.Quote(idInForm)}"),
+            _ => new AuthenticatedClient(client),
+        };
+
+        OAuthError Refuse(string why) => OAuthError.InvalidClient($"client {Printable.Quote(sent.ClientId)} {why}", sent.ClientId);
+    }
+}

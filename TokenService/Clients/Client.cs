@@ -1,0 +1,48 @@
+using System;
+using System.Collections.Immutable;
+
+namespace TokenService.Clients;
+
+/// <summary>A registered client, as it is stored and as requests see it. Its metadata is that of RFC 7591 §2.</summary>
+/// <remarks>
+/// This room holds who may ask for tokens and what for: clients, resources, the snapshot of both, and what registration accepts.
+/// </remarks>
+public sealed record Client
+{
+    /// <summary><c>client_id</c>: 1 to 256 printable ASCII characters.</summary>
+    public required string ClientId { get; init; }
+
+    /// <summary><c>client_name</c>: for people.</summary>
+    public string? Name { get; init; }
+
+    /// <summary><c>token_endpoint_auth_method</c>: the only method that is accepted from this client.</summary>
+    public required string AuthenticationMethod { get; init; }
+
+    /// <summary><c>grant_types</c>; empty for a client that never asks for tokens.</summary>
+    public required ImmutableArray<string> GrantTypes { get; init; }
+
+    /// <summary><c>scope</c>: the scopes that it may be granted, in the order of registration.</summary>
+    public required ImmutableArray<string> Scopes { get; init; }
+
+    /// <summary><c>access_token_lifetime</c>: how long its tokens live, where that is not the service's default.</summary>
+    public TimeSpan? AccessTokenLifetime { get; init; }
+
+    /// <summary>Its secrets; each of them is good until it expires.</summary>
+    public ImmutableArray<ClientSecret> Secrets { get; init; } = [];
+
+    /// <summary>Whether it is switched off: it gets no tokens.</summary>
+    public bool Disabled { get; init; }
+
+    /// <summary>Who registered it, and so who may change it.</summary>
+    public required Origin Origin { get; init; }
+}
+
+/// <summary>What brought an entry into the store: each side leaves the other's alone.</summary>
+public enum Origin
+{
+    /// <summary>A command, such as <c>clients add</c>.</summary>
+    Command = 0,
+
+    /// <summary>A declarative file, through <c>apply</c> or <c>ApplyFile</c>.</summary>
+    File = 1,
+}

@@ -1,0 +1,129 @@
+using System;
+using System.Linq;
+using FluentValidation;
+using TokenService.Protocol;
+
+namespace TokenService.Clients;
+
+/// <summary>
+/// What a client may be registered with (RFC 7591 §2). Each failure names the member as the declarative file does, and says what is
+/// accepted; no failure repeats a secret.
+/// </summary>
+public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
+{
+    /// <summary>The rules.</summary>
+    /// <param name="development">Whether secrets may be short, as in an example.</param>
+    public ClientMetadataRules(bool development)
+    {
+        RuleFor(client => client.ClientId)
+            .Cascade(CascadeMode.Stop)
+            .NotEmpty().WithMessage("is missing")
+            .MaximumLength(256).WithMessage("has more than 256 characters")
+            .Must(id => id!.All(c => c is >= ' ' and <= '~')).WithMessage("may have printable ASCII characters only")
+            .Must(id => id![0] != ' ' && id[^1] != ' ').WithMessage("may not begin or end with a space")
+            .OverridePropertyName("client_id");
+
+        RuleFor(client => client.ClientName)
+            .MaximumLength(256).WithMessage("has more than 256 characters")
+            .OverridePropertyName("client_name");
+
+        RuleForEach(client => client.GrantTypes)
+            .Must(grant => grant == GrantTypes.ClientCredentials)
+            .WithMessage((_, grant) => $"{Printable.Quote(grant)} is not offered by this service; accepted: {GrantTypes.ClientCredentials}")
+            .OverridePropertyName("grant_types");
+
+        RuleFor(client => client.TokenEndpointAuthMethod)
+            .Must(method => AuthenticationMethods.All.Contains(method))
+            .WithMessage(client =>
+                $"{Printable.Quote(client.TokenEndpointAuthMethod)} is not accepted; accepted: {string.Join(", ", AuthenticationMethods.All)}")
+            .OverridePropertyName("token_endpoint_auth_method");
+
+        RuleFor(client => client.Scope)
+            .Cascade(CascadeMode.Stop)
+            .NotEmpty().When(client => !client.GrantTypes.IsEmpty, ApplyConditionTo.CurrentValidator)
+            .WithMessage("is missing: a client that gets tokens needs a scope (only one with \"grant_types\": [] does not)")
+            .Must(scope => scope is null || ScopeSyntax.Split(scope) is not null)
+            .WithMessage($"must be at most {ScopeSyntax.MaxNames} scope names with single spaces between them")
+            .OverridePropertyName("scope");
+
+        RuleFor(client => client.AccessTokenLifetime)
+            .InclusiveBetween(60, 86_400).WithMessage("must be from 60 to 86400 seconds")
+            .OverridePropertyName("access_token_lifetime");
+
+        RuleFor(client => client)
+            .Must(client => client.ClientSecrets.Length + client.ClientSecretHashes.Length > 0)
+            .WithMessage(client => $"is missing: {client.TokenEndpointAuthMethod} needs client_secret or client_secret_hash")
+            .OverridePropertyName("client_secret");
+
+        RuleForEach(client => client.ClientSecrets)
+            .Cascade(CascadeMode.Stop)
+            .Must(secret => secret.Reveal().Length > 0).WithMessage("is empty")
+            .Must(secret => development || secret.Reveal().Length >= ClientSecret.MinLength)
+            .WithMessage($"is too short: at least {ClientSecret.MinLength} characters outside Development, since it is hashed once and not stretched")
+            .Must(secret => System.Text.Encoding.UTF8.GetByteCount(secret.Reveal()) <= ClientSecret.MaxBytes)
+            .WithMessage($"is too long: at most {ClientSecret.MaxBytes} bytes")
+            .Must(secret => !secret.Reveal().Any(char.IsControl)).WithMessage("has a control character, such as a line break")
+            .OverridePropertyName("client_secret");
+
+        RuleForEach(client => client.ClientSecretHashes)
+            .Cascade(CascadeMode.Stop)
+            .Must(hash => ClientSecret.ParseHash(hash.Hash) is not null)
+            .WithMessage("must be \"sha256:\" and the SHA-256 of the secret in base64url without padding (43 characters)")
+            .Must(hash => IsTime(hash.ExpiresAt)).WithMessage("expires_at must be a time in seconds since 1970, or 0 for never")
+            .OverridePropertyName("client_secret_hash");
+
+        RuleFor(client => client.ClientSecretExpiresAt)
+            .Cascade(CascadeMode.Stop)
+            .Must(IsTime).WithMessage("must be a time in seconds since 1970, or 0 for never")
+            .Must((client, time) => time is null
+                || (client.ClientSecrets.Length + client.ClientSecretHashes.Length == 1
+                    && client.ClientSecretHashes.All(hash => hash.ExpiresAt is null)))
+            .WithMessage("belongs to a single client_secret or client_secret_hash; in an array give each hash its own \"expires_at\"")
+            .OverridePropertyName("client_secret_expires_at");
+    }
+
+    // The last second of the year 9999, the end of what a DateTimeOffset holds.
+    private static bool IsTime(long? seconds) => seconds is null or (>= 0 and <= 253_402_300_799);
+}
+
+/// <summary>What a resource may be registered with (RFC 8707 §2).</summary>
+public sealed class ResourceMetadataRules : AbstractValidator<ResourceMetadata>
+{
+    /// <summary>The rules.</summary>
+    public ResourceMetadataRules()
+    {
+        RuleFor(resource => resource.Resource)
+            .Cascade(CascadeMode.Stop)
+            .NotEmpty().WithMessage("is missing")
+            .MaximumLength(1024).WithMessage("has more than 1024 characters")
+            .Must(uri => uri!.All(c => c is > ' ' and <= '~')).WithMessage("may have printable ASCII characters only, and no spaces")
+            .Must(uri => Uri.TryCreate(uri, UriKind.Absolute, out _) && uri!.Contains(':', StringComparison.Ordinal)
+                && !uri.StartsWith('/'))
+            .WithMessage("must be an absolute URI, such as https://catalog.example.com")
+            .Must(uri => !uri!.Contains('#', StringComparison.Ordinal)).WithMessage("may not have a fragment (RFC 8707)")
+            .OverridePropertyName("resource");
+
+        RuleFor(resource => resource.Name)
+            .MaximumLength(256).WithMessage("has more than 256 characters")
+            .OverridePropertyName("name");
+
+        RuleFor(resource => resource.Scopes)
+            .Must(scopes => !scopes.IsEmpty).WithMessage("is missing: a resource needs at least one scope")
+            .OverridePropertyName("scopes");
+
+        RuleForEach(resource => resource.Scopes)
+            .ChildRules(scope =>
+            {
+                scope.RuleFor(s => s.Name)
+                    .Cascade(CascadeMode.Stop)
+                    .NotEmpty().WithMessage("is missing")
+                    .MaximumLength(256).WithMessage("has more than 256 characters")
+                    .Must(name => ScopeSyntax.IsName(name)).WithMessage("may have printable ASCII only, and no space, '\"' or '\\' (RFC 6749 section 3.3)")
+                    .OverridePropertyName("name");
+                scope.RuleFor(s => s.Description)
+                    .MaximumLength(1024).WithMessage("has more than 1024 characters")
+                    .OverridePropertyName("description");
+            })
+            .OverridePropertyName("scopes");
+    }
+}

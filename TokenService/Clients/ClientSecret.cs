@@ -1,0 +1,106 @@
+using System;
+using System.Buffers.Text;
+using System.Collections.Immutable;
+using System.Security.Cryptography;
+using System.Text;
+using TokenService.Protocol;
+
+namespace TokenService.Clients;
+
+/// <summary>A client secret as it is kept: its SHA-256 and when it ends.</summary>
+/// <param name="Hash">SHA-256 of the secret's UTF-8, 32 bytes.</param>
+/// <param name="ExpiresAt">The first moment at which it no longer counts; none for never.</param>
+/// <param name="Origin">Who gave it.</param>
+/// <remarks>
+/// One fast hash is enough, because a secret here is long and random: the service makes 256 bits, and registration refuses short ones
+/// outside Development. Stretching (bcrypt and the like) protects passwords that people choose; for machine secrets it only makes each
+/// token a hundred times dearer. What is compared are digests of equal length, in constant time, all of a client's, without an early
+/// exit; a client that does not exist or has no secret costs a comparison too, so that time tells nothing.
+/// </remarks>
+public sealed record ClientSecret(ImmutableArray<byte> Hash, DateTimeOffset? ExpiresAt, Origin Origin)
+{
+    /// <summary>The longest secret in bytes of UTF-8; nobody can make the service hash more.</summary>
+    public const int MaxBytes = 1024;
+
+    /// <summary>The shortest secret, in characters, that is accepted outside Development.</summary>
+    public const int MinLength = 32;
+
+    private const string HashPrefix = "sha256:";
+
+    private static readonly ImmutableArray<ClientSecret> s_decoy = [new([.. RandomNumberGenerator.GetBytes(32)], null, Origin.Command)];
+
+    /// <summary>A new secret of 256 random bits, in characters that form-encoding leaves as they are (base64url).</summary>
+    public static Secret Generate() => new(Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32)));
+
+    /// <summary>The digest that is stored and compared.</summary>
+    /// <exception cref="ArgumentException">The secret is longer than <see cref="MaxBytes"/>.</exception>
+    public static ImmutableArray<byte> Digest(Secret secret)
+    {
+        Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
+        return TryDigest(secret, digest)
+            ? [.. digest]
+            : throw new ArgumentException($"A client secret has at most {MaxBytes} bytes.");
+    }
+
+    /// <summary>Reads <c>client_secret_hash</c>: <c>sha256:</c> and 32 bytes in base64url without padding.</summary>
+    /// <returns>The digest, or <see langword="null"/> where the text is of another form.</returns>
+    public static ImmutableArray<byte>? ParseHash(string text)
+    {
+        if (!text.StartsWith(HashPrefix, StringComparison.Ordinal) || text.Length != HashPrefix.Length + 43)
+        {
+            return null;
+        }
+
+        Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
+        return Base64Url.TryDecodeFromChars(text.AsSpan(HashPrefix.Length), digest, out var written) && written == digest.Length
+            ? [.. digest]
+            : null;
+    }
+
+    /// <summary>Compares what was sent with every secret there is.</summary>
+    /// <param name="sent">The secret that came with the request.</param>
+    /// <param name="secrets">The client's secrets; empty where there is no such client or it has none.</param>
+    /// <param name="now">The time of the request.</param>
+    public static SecretMatch Match(Secret sent, ImmutableArray<ClientSecret> secrets, DateTimeOffset now)
+    {
+        Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
+        var hashed = TryDigest(sent, digest);
+        var (valid, expired) = (false, false);
+        foreach (var secret in secrets.IsEmpty ? s_decoy : secrets)
+        {
+            var equal = CryptographicOperations.FixedTimeEquals(digest, secret.Hash.AsSpan());
+            var live = secret.ExpiresAt is null || now < secret.ExpiresAt;
+            valid |= equal & live;
+            expired |= equal & !live;
+        }
+
+        return (hashed && !secrets.IsEmpty, valid, expired) switch
+        {
+            (true, true, _) => SecretMatch.Valid,
+            (true, _, true) => SecretMatch.Expired,
+            _ => SecretMatch.None,
+        };
+    }
+
+    private static bool TryDigest(Secret secret, Span<byte> digest)
+    {
+        Span<byte> utf8 = stackalloc byte[MaxBytes];
+        var complete = Encoding.UTF8.TryGetBytes(secret.Reveal(), utf8, out var written);
+        SHA256.HashData(complete ? utf8[..written] : utf8, digest);
+        CryptographicOperations.ZeroMemory(utf8);
+        return complete;
+    }
+}
+
+/// <summary>What came of comparing a secret with those of a client.</summary>
+public enum SecretMatch
+{
+    /// <summary>It is none of them.</summary>
+    None,
+
+    /// <summary>It is one of them that has ended, and none that is good.</summary>
+    Expired,
+
+    /// <summary>It is one of them, and good.</summary>
+    Valid,
+}

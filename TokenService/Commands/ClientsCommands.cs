@@ -1,0 +1,87 @@
+using System;
+using System.CommandLine;
+using System.Linq;
+using TokenService.Administration;
+using TokenService.Clients;
+using TokenService.Operations;
+using TokenService.Protocol;
+using TokenService.Storage;
+
+namespace TokenService.Commands;
+
+/// <summary><c>clients add</c> and <c>clients list</c>.</summary>
+internal static class ClientsCommands
+{
+    public static Command Create(Func<Settings> settings) => new("clients", "Clients: who may ask for tokens.")
+    {
+        Add(settings),
+        List(settings),
+    };
+
+    private static Command Add(Func<Settings> settings)
+    {
+        var id = new Option<string>("--id") { Description = "The client id.", Required = true };
+        var scope = new Option<string>("--scope") { Description = "The scopes that it may be granted, separated by spaces.", Required = true };
+        var name = new Option<string?>("--name") { Description = "A name for people." };
+        var method = new Option<string>("--auth")
+        {
+            Description = $"How it authenticates: {string.Join(" or ", AuthenticationMethods.All)}.",
+            HelpName = "METHOD",
+            DefaultValueFactory = _ => AuthenticationMethods.ClientSecretBasic,
+        };
+        var lifetime = new Option<long?>("--lifetime") { Description = "How long its tokens live, in seconds.", HelpName = "SECONDS" };
+        var command = new Command("add", "Registers a client. Its secret is printed once, alone on standard output.") { id, scope, name, method, lifetime };
+        command.SetAction(parsed =>
+        {
+            var current = settings();
+            var secret = ClientSecret.Generate();
+            using var store = Store.Open(current);
+            var client = new Registration(store.Registry, current.Development).Add(new ClientMetadata
+            {
+                ClientId = parsed.GetRequiredValue(id),
+                ClientName = parsed.GetValue(name),
+                TokenEndpointAuthMethod = parsed.GetRequiredValue(method),
+                Scope = parsed.GetRequiredValue(scope),
+                AccessTokenLifetime = parsed.GetValue(lifetime),
+                ClientSecrets = [secret],
+            });
+            if (parsed.GetValue(CommandLine.Json))
+            {
+                CommandOutput.WriteJson(Listing.Of(client) with { ClientSecret = secret.Reveal() }, ListingJson.Default.ClientListing);
+            }
+            else
+            {
+                Console.Error.WriteLine($"Registered client {client.ClientId}. Its secret follows; it is not kept in clear and not shown again.");
+                Console.Out.WriteLine(secret.Reveal());
+            }
+        });
+        return command;
+    }
+
+    private static Command List(Func<Settings> settings)
+    {
+        var command = new Command("list", "Lists the clients.");
+        command.SetAction(parsed =>
+        {
+            using var store = Store.Open(settings());
+            var clients = store.Registry.Read().Clients.OrderBy(client => client.ClientId, StringComparer.Ordinal).ToList();
+            if (parsed.GetValue(CommandLine.Json))
+            {
+                CommandOutput.WriteJson([.. clients.Select(Listing.Of)], ListingJson.Default.ClientListingArray);
+                return;
+            }
+
+            CommandOutput.WriteTable(
+                ["CLIENT ID", "NAME", "METHOD", "SCOPE", "REGISTERED BY"],
+                [.. clients.Select(client => (string[])
+                [
+                    client.ClientId,
+                    client.Name ?? "",
+                    client.AuthenticationMethod,
+                    string.Join(' ', client.Scopes),
+                    Listing.Word(client.Origin),
+                ])]);
+        });
+        return command;
+    }
+}

@@ -1,0 +1,90 @@
+using System.Collections.Generic;
+using System.Linq;
+using System.Text.Json.Serialization;
+using TokenService.Administration;
+using TokenService.Clients;
+
+namespace TokenService.Commands;
+
+/// <summary>What <c>--json</c> prints; members are named as in the declarative file.</summary>
+internal static class Listing
+{
+    public static string Word(Origin origin) => origin == Origin.File ? "file" : "command";
+
+    public static ResourceListing Of(Resource resource) => new()
+    {
+        Resource = resource.Uri,
+        Name = resource.Name,
+        Scopes = [.. resource.Scopes.Select(scope => new ScopeListing(scope.Name, scope.Description))],
+        RegisteredBy = Word(resource.Origin),
+    };
+
+    public static ClientListing Of(Client client) => new()
+    {
+        ClientId = client.ClientId,
+        ClientName = client.Name,
+        GrantTypes = client.GrantTypes,
+        TokenEndpointAuthMethod = client.AuthenticationMethod,
+        Scope = client.Scopes.IsEmpty ? null : string.Join(' ', client.Scopes),
+        AccessTokenLifetime = (long?)client.AccessTokenLifetime?.TotalSeconds,
+        RegisteredBy = Word(client.Origin),
+    };
+
+    public static PlanListing Of(ApplyPlan plan, bool dryRun) => new()
+    {
+        DryRun = dryRun,
+        Changes = [.. plan.Changes.Select(change => new ChangeListing(change.Kind, change.Entry, change.Id, change.Members))],
+    };
+}
+
+internal sealed record ResourceListing
+{
+    public required string Resource { get; init; }
+
+    public string? Name { get; init; }
+
+    public required IReadOnlyList<ScopeListing> Scopes { get; init; }
+
+    public required string RegisteredBy { get; init; }
+}
+
+internal sealed record ScopeListing(string Name, string? Description);
+
+internal sealed record ClientListing
+{
+    public required string ClientId { get; init; }
+
+    public string? ClientName { get; init; }
+
+    public required IReadOnlyList<string> GrantTypes { get; init; }
+
+    public required string TokenEndpointAuthMethod { get; init; }
+
+    public string? Scope { get; init; }
+
+    public long? AccessTokenLifetime { get; init; }
+
+    /// <summary>Only of a client that was made just now.</summary>
+    public string? ClientSecret { get; init; }
+
+    public required string RegisteredBy { get; init; }
+}
+
+internal sealed record PlanListing
+{
+    public required bool DryRun { get; init; }
+
+    public required IReadOnlyList<ChangeListing> Changes { get; init; }
+}
+
+internal sealed record ChangeListing(string Change, string Entry, string Id, IReadOnlyList<string> Members);
+
+[JsonSourceGenerationOptions(
+    PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
+    DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
+[JsonSerializable(typeof(ResourceListing))]
+[JsonSerializable(typeof(ResourceListing[]))]
+[JsonSerializable(typeof(ClientListing))]
+[JsonSerializable(typeof(ClientListing[]))]
+[JsonSerializable(typeof(PlanListing))]
+internal sealed partial class ListingJson : JsonSerializerContext;

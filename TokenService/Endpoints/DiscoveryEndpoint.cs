@@ -1,0 +1,59 @@
+using System;
+using System.Collections.Generic;
+using System.Collections.Immutable;
+using System.Linq;
+using System.Threading.Tasks;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Net.Http.Headers;
+using TokenService.Grants;
+using TokenService.Protocol;
+using TokenService.Storage;
+
+namespace TokenService.Endpoints;
+
+/// <summary>What clients and resource servers read to find and trust the service: metadata (RFC 8414) and public keys (RFC 7517).</summary>
+/// <param name="store">Resources and keys; taken once for each request.</param>
+/// <param name="grants">The grants that the service has.</param>
+/// <param name="issuer">The issuer, known once the service listens.</param>
+public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> grants, Func<string> issuer)
+{
+    /// <summary>The path of the token endpoint after the issuer.</summary>
+    public const string TokenPath = "/oauth2/token";
+
+    /// <summary>The path of the JWKS after the issuer.</summary>
+    public const string JwksPath = "/.well-known/jwks.json";
+
+    private readonly ImmutableArray<string> _grantTypes = [.. grants.Select(grant => grant.GrantType)];
+
+    /// <summary>Answers with the metadata document.</summary>
+    public Task Metadata(HttpContext http)
+    {
+        var registry = store.Current.Registry;
+        var metadata = new AuthorizationServerMetadata
+        {
+            Issuer = issuer(),
+            TokenEndpoint = issuer() + TokenPath,
+            JwksUri = issuer() + JwksPath,
+            GrantTypesSupported = _grantTypes,
+            ScopesSupported = [.. registry.Resources.SelectMany(resource => resource.Scopes).Select(scope => scope.Name).Order(StringComparer.Ordinal)],
+            TokenEndpointAuthMethodsSupported = AuthenticationMethods.All,
+        };
+        return OAuthResults.Write(http, 200, metadata, ProtocolJson.Default.AuthorizationServerMetadata);
+    }
+
+    /// <summary>Answers with the JWKS, or 304 where the caller has it already.</summary>
+    public Task Jwks(HttpContext http)
+    {
+        var keys = store.Current.Keys;
+        var headers = http.Response.GetTypedHeaders();
+        headers.CacheControl = new CacheControlHeaderValue { Public = true, MaxAge = TimeSpan.FromHours(1) };
+        headers.ETag = new EntityTagHeaderValue(keys.ETag);
+        if (http.Request.GetTypedHeaders().IfNoneMatch.Any(tag => tag.Tag == "*" || tag.Compare(headers.ETag, useStrongComparison: false)))
+        {
+            http.Response.StatusCode = 304;
+            return Task.CompletedTask;
+        }
+
+        return OAuthResults.Write(http, 200, keys.Jwks);
+    }
+}

@@ -1,0 +1,84 @@
+using System;
+using System.Collections.Frozen;
+using System.Collections.Generic;
+using System.Linq;
+using System.Threading.Tasks;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+using TokenService.Authentication;
+using TokenService.Grants;
+using TokenService.Operations;
+using TokenService.Protocol;
+using TokenService.Storage;
+using TokenService.Tokens;
+
+namespace TokenService.Endpoints;
+
+/// <summary>The token endpoint (RFC 6749 §3.2): a request from the socket to the signature, in six steps.</summary>
+/// <param name="store">Clients, resources and keys; taken once for each request.</param>
+/// <param name="grants">The grants that the service has.</param>
+/// <param name="issuer">The issuer, known once the service listens.</param>
+/// <param name="limiter">Slows down failed authentications.</param>
+/// <param name="clock">The clock.</param>
+/// <param name="logger">Told of each outcome.</param>
+public sealed class TokenEndpoint(
+    StoreWatch store, IEnumerable<IGrant> grants, Func<string> issuer, FailureLimiter limiter, TimeProvider clock, ILogger logger)
+{
+    private readonly FrozenDictionary<string, IGrant> _grants = grants.ToFrozenDictionary(grant => grant.GrantType, StringComparer.Ordinal);
+    private readonly string _grantTypes = string.Join(' ', grants.Select(grant => grant.GrantType));
+
+    /// <summary>Answers one request.</summary>
+    public async Task Handle(HttpContext http)
+    {
+        var traceId = OAuthResults.TraceId(http);
+        if ((await Decide(http, store.Current, clock.GetUtcNow())).Refused(out var error, out var token))
+        {
+            error = Slowed(error, http);
+            logger.Refused(http.Request.Path, $"{http.Connection.RemoteIpAddress}", error.Code, error.Reason, traceId);
+            await OAuthResults.Write(http, error, traceId);
+            return;
+        }
+
+        await OAuthResults.Write(http, token);
+    }
+
+    private async Task<Result<TokenResponse>> Decide(HttpContext http, StoreSnapshot snapshot, DateTimeOffset now)
+    {
+        // 1. Parse: after this, no step sees HTTP.
+        if ((await TokenRequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var request))
+        {
+            return error;
+        }
+
+        // 2. Authenticate the client.
+        if (ClientAuthenticator.Authenticate(request, snapshot.Registry, now).Refused(out error, out var client))
+        {
+            return error;
+        }
+
+        // 3. Choose the grant: one that the service has and the client is registered for.
+        if (!_grants.TryGetValue(request.GrantType!, out var grant))
+        {
+            return OAuthError.UnsupportedGrantType(_grantTypes, $"grant_type {Printable.Quote(request.GrantType!)}");
+        }
+
+        if (!client.Client.GrantTypes.Contains(grant.GrantType))
+        {
+            return OAuthError.UnauthorizedClient($"client {Printable.Quote(client.Client.ClientId)} is not registered for {grant.GrantType}");
+        }
+
+        // 4. Let it decide, by the scope policy.
+        if (grant.Decide(request, client, snapshot.Registry).Refused(out error, out var granted))
+        {
+            return error;
+        }
+
+        // 5. Sign. The sixth step, writing the answer, is the caller's.
+        return AccessTokenIssuer.Issue(granted, issuer(), snapshot.Keys.Signing, now);
+    }
+
+    private OAuthError Slowed(OAuthError error, HttpContext http)
+        => error.Code == "invalid_client" && limiter.Count(http.Connection.RemoteIpAddress, error.ClientId ?? "") is { } wait
+            ? OAuthError.SlowDown(wait, error.Reason)
+            : error;
+}

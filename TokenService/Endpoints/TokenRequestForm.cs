@@ -1,0 +1,147 @@
+using System;
+using System.Buffers;
+using System.Collections.Generic;
+using System.Linq;
+using System.Text;
+using System.Threading;
+using System.Threading.Tasks;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Net.Http.Headers;
+using TokenService.Protocol;
+
+namespace TokenService.Endpoints;
+
+/// <summary>Reads a token request off the wire, once; nothing after it sees HTTP.</summary>
+public static class TokenRequestForm
+{
+    /// <summary>The largest body in bytes.</summary>
+    public const int MaxBytes = 64 * 1024;
+
+    private static readonly TokenRequestRules s_rules = new();
+
+    /// <summary>Reads the form and the Authorization header.</summary>
+    /// <returns>The request, or <c>invalid_request</c>.</returns>
+    public static async Task<Result<TokenRequest>> Read(HttpRequest http, CancellationToken cancellation)
+    {
+        if (!HttpMethods.IsPost(http.Method))
+        {
+            return OAuthError.MethodNotAllowed(HttpMethods.Post);
+        }
+
+        if (!IsForm(http.Headers.ContentType))
+        {
+            return OAuthError.InvalidRequest("Content-Type must be application/x-www-form-urlencoded, in UTF-8.");
+        }
+
+        if (http.Headers.Authorization.Count > 1)
+        {
+            return OAuthError.InvalidRequest("The request has several Authorization headers.");
+        }
+
+        if (RefuseCredentialsInQuery(http.QueryString) is { } refusal)
+        {
+            return refusal;
+        }
+
+        if ((await ReadBody(http, cancellation)).Refused(out var error, out var fields))
+        {
+            return error;
+        }
+
+        return ToRequest(fields, http.Headers.Authorization.ToString());
+    }
+
+    private static bool IsForm(string? contentType)
+        => MediaTypeHeaderValue.TryParse(contentType, out var type)
+            && type.MediaType.Equals("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase)
+            && (!type.Charset.HasValue || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
+
+    // A URL ends up in logs and histories (RFC 6749 §2.3.1).
+    private static OAuthError? RefuseCredentialsInQuery(QueryString query)
+    {
+        if (!query.HasValue)
+        {
+            return null;
+        }
+
+        if (!FormUrlEncoded.TryParse(Encoding.UTF8.GetBytes(query.Value![1..]), out var fields, out _))
+        {
+            return OAuthError.InvalidRequest("The query of the URL is malformed. Send all parameters in the form.");
+        }
+
+        return fields.Exists(field => field.Key
+            is Parameters.ClientId or Parameters.ClientSecret or Parameters.ClientAssertion or Parameters.ClientAssertionType)
+            ? OAuthError.InvalidRequest("Credentials may not be sent in the URL: it ends up in logs. Replace them, and send them in the form or header.")
+            : null;
+    }
+
+    private static async Task<Result<List<KeyValuePair<string, string>>>> ReadBody(HttpRequest http, CancellationToken cancellation)
+    {
+        if (http.ContentLength > MaxBytes)
+        {
+            return OAuthError.BodyTooLarge(MaxBytes);
+        }
+
+        try
+        {
+            while (true)
+            {
+                var read = await http.BodyReader.ReadAsync(cancellation);
+                if (read.Buffer.Length > MaxBytes)
+                {
+                    http.BodyReader.AdvanceTo(read.Buffer.Start);
+                    return OAuthError.BodyTooLarge(MaxBytes);
+                }
+
+                if (read.IsCompleted)
+                {
+                    var parsed = Parse(read.Buffer);
+                    http.BodyReader.AdvanceTo(read.Buffer.End);
+                    return parsed;
+                }
+
+                http.BodyReader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
+            }
+        }
+        catch (BadHttpRequestException)
+        {
+            return OAuthError.InvalidRequest("The body could not be read: it is shorter than announced, too slow, or badly chunked.");
+        }
+    }
+
+    private static Result<List<KeyValuePair<string, string>>> Parse(ReadOnlySequence<byte> body)
+        => FormUrlEncoded.TryParse(body.IsSingleSegment ? body.FirstSpan : body.ToArray(), out var fields, out var fault)
+            ? fields
+            : OAuthError.InvalidRequest(fault);
+
+    private static Result<TokenRequest> ToRequest(List<KeyValuePair<string, string>> fields, string authorization)
+    {
+        var values = new Dictionary<string, string>(fields.Count, StringComparer.Ordinal);
+        foreach (var (name, value) in fields)
+        {
+            if (name != Parameters.Resource && !values.TryAdd(name, value))
+            {
+                // RFC 6749 §3.2. Of two values, one reader takes the first and another the last.
+                return OAuthError.InvalidRequest("A parameter was sent twice; only resource may be repeated.");
+            }
+        }
+
+        var request = new TokenRequest
+        {
+            GrantType = Value(Parameters.GrantType),
+            Scope = Value(Parameters.Scope),
+            Resources = [.. fields.Where(field => field.Key == Parameters.Resource).Select(field => field.Value)],
+            ClientId = Value(Parameters.ClientId),
+            ClientSecret = SecretValue(Parameters.ClientSecret),
+            ClientAssertion = SecretValue(Parameters.ClientAssertion),
+            ClientAssertionType = Value(Parameters.ClientAssertionType),
+            Authorization = authorization.Length > 0 ? new Secret(authorization) : null,
+        };
+        var shape = s_rules.Validate(request);
+        return shape.IsValid ? request : OAuthError.InvalidRequest(shape.Errors[0].ErrorMessage);
+
+        string? Value(string name) => values.TryGetValue(name, out var value) && value.Length > 0 ? value : null;
+
+        Secret? SecretValue(string name) => Value(name) is { } value ? new Secret(value) : null;
+    }
+}

@@ -1,0 +1,51 @@
+using System;
+using Microsoft.Extensions.Logging;
+
+namespace TokenService.Operations;
+
+/// <summary>Every line that the service logs. No message takes a secret, a token or an assertion.</summary>
+public static partial class Log
+{
+    /// <summary>The category of all lines.</summary>
+    public const string Category = "TokenService";
+
+    /// <summary>The service is up.</summary>
+    [LoggerMessage(1, LogLevel.Information, "Issuer {issuer}, signing with {algorithm}, key {kid}; {clients} clients, {resources} resources.")]
+    public static partial void Started(this ILogger logger, string issuer, string algorithm, string kid, int clients, int resources);
+
+    /// <summary>The setting names another algorithm than the key that signs.</summary>
+    [LoggerMessage(2, LogLevel.Warning, "TokenService:SigningAlgorithm is {wanted}, and the signing key in the store is for {actual}: the setting takes effect with the next key.")]
+    public static partial void AnotherAlgorithm(this ILogger logger, string wanted, string actual);
+
+    /// <summary>A token was given.</summary>
+    [LoggerMessage(10, LogLevel.Debug, "Token for client {clientId}: scope {scope}. trace_id {traceId}")]
+    public static partial void TokenIssued(this ILogger logger, string clientId, string scope, string traceId);
+
+    /// <summary>A request was refused.</summary>
+    [LoggerMessage(11, LogLevel.Information, "Refused {path} from {address}: {error}: {reason}. trace_id {traceId}")]
+    public static partial void Refused(this ILogger logger, string path, string address, string error, string reason, string traceId);
+
+    /// <summary>A declarative file was taken in.</summary>
+    [LoggerMessage(20, LogLevel.Information, "Applied {file}: {added} added, {changed} changed, {removed} removed.")]
+    public static partial void Applied(this ILogger logger, string file, int added, int changed, int removed);
+
+    /// <summary>A declarative file was changed to something that cannot be taken in.</summary>
+    [LoggerMessage(21, LogLevel.Error, "The clients and resources stay as they were: {fault}")]
+    public static partial void NotApplied(this ILogger logger, string fault);
+
+    /// <summary>A changed store was read.</summary>
+    [LoggerMessage(30, LogLevel.Information, "Read the changed store: {clients} clients, {resources} resources.")]
+    public static partial void StoreRead(this ILogger logger, int clients, int resources);
+
+    /// <summary>The store could not be read.</summary>
+    [LoggerMessage(31, LogLevel.Error, "The store cannot be read; requests go on with what was last read from it. {fault}")]
+    public static partial void StoreUnreadable(this ILogger logger, string fault);
+
+    /// <summary>The store can be read again.</summary>
+    [LoggerMessage(32, LogLevel.Information, "The store can be read again.")]
+    public static partial void StoreReadable(this ILogger logger);
+
+    /// <summary>A fault of our own in a request.</summary>
+    [LoggerMessage(40, LogLevel.Error, "Failed to answer {path}. trace_id {traceId}")]
+    public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);
+}

@@ -1,0 +1,168 @@
+using System;
+using System.Collections.Generic;
+using System.Globalization;
+using System.IO;
+using System.Linq;
+using System.Net;
+using FluentValidation;
+using Microsoft.Extensions.Configuration;
+using TokenService.Protocol;
+
+namespace TokenService.Operations;
+
+/// <summary>The settings of the service, checked. README lists them.</summary>
+/// <remarks>This room holds what an operator sets and sees: settings, the log, limits, health.</remarks>
+public sealed record Settings
+{
+    /// <summary>
+    /// <c>TokenService:Issuer</c>: the <c>iss</c> of every token, https except on loopback, without a slash at its end.
+    /// <see langword="null"/> in Development stands for the first listening URL.
+    /// </summary>
+    public required string? Issuer { get; init; }
+
+    /// <summary>The path of the issuer (<c>/tenant</c>), under which the endpoints are; empty where it has none.</summary>
+    public string IssuerPath => Issuer is null ? "" : new Uri(Issuer).AbsolutePath.TrimEnd('/');
+
+    /// <summary><c>ConnectionStrings:TokenService</c>, or <see langword="null"/> for a file in the content root. May hold a password.</summary>
+    public required string? ConnectionString { get; init; }
+
+    /// <summary><c>TokenService:ApplyFile</c> as a full path.</summary>
+    public required string? ApplyFile { get; init; }
+
+    /// <summary><c>TokenService:AccessTokenLifetime</c>: whole seconds.</summary>
+    public required TimeSpan AccessTokenLifetime { get; init; }
+
+    /// <summary><c>TokenService:SigningAlgorithm</c>: what the next key signs with.</summary>
+    public required string SigningAlgorithm { get; init; }
+
+    /// <summary><c>TokenService:MasterKeyFile</c> as a full path, or <see langword="null"/> for a file beside the store.</summary>
+    public required string? MasterKeyFile { get; init; }
+
+    /// <summary><c>TokenService:RateLimit:FailuresPerMinute</c>; 0 is off.</summary>
+    public required int FailuresPerMinute { get; init; }
+
+    /// <summary>The folder that relative paths in settings start from.</summary>
+    public required string ContentRoot { get; init; }
+
+    /// <summary>Whether this is the Development environment.</summary>
+    public required bool Development { get; init; }
+
+    /// <summary>Reads and checks the settings.</summary>
+    /// <param name="configuration">Where they come from.</param>
+    /// <param name="contentRoot">The folder that relative paths start from.</param>
+    /// <param name="development">Whether this is the Development environment.</param>
+    /// <exception cref="OperatorFaultException">A setting is wrong or unknown; the message names key, value and what is accepted.</exception>
+    public static Settings Read(IConfiguration configuration, string contentRoot, bool development)
+    {
+        var section = configuration.GetSection(SettingsSection.Name);
+        RefuseUnknown(section, SettingsSection.Keys);
+        RefuseUnknown(section.GetSection(nameof(SettingsSection.RateLimit)), RateLimitSection.Keys);
+
+        var values = section.Get<SettingsSection>() ?? new SettingsSection();
+        var fault = new SettingsRules().Validate(values).Errors.FirstOrDefault();
+        if (fault is not null)
+        {
+            throw new OperatorFaultException(
+                $"{SettingsSection.Name}:{fault.PropertyName} is {Printable.Quote($"{fault.AttemptedValue}")}; accepted: {fault.ErrorMessage}.");
+        }
+
+        return new Settings
+        {
+            Issuer = values.Issuer,
+            ConnectionString = configuration.GetConnectionString(SettingsSection.Name),
+            ApplyFile = FullPath(values.ApplyFile),
+            AccessTokenLifetime = TimeSpan.Parse(values.AccessTokenLifetime, CultureInfo.InvariantCulture),
+            SigningAlgorithm = values.SigningAlgorithm,
+            MasterKeyFile = FullPath(values.MasterKeyFile),
+            FailuresPerMinute = int.Parse(values.RateLimit.FailuresPerMinute, CultureInfo.InvariantCulture),
+            ContentRoot = contentRoot,
+            Development = development,
+        };
+
+        string? FullPath(string? path) => string.IsNullOrEmpty(path) ? null : Path.GetFullPath(path, contentRoot);
+    }
+
+    /// <summary>Checks what the service needs beyond what commands need.</summary>
+    /// <exception cref="OperatorFaultException">There is no issuer, outside Development.</exception>
+    public Settings ForService() => Issuer is not null || Development
+        ? this
+        : throw new OperatorFaultException(
+            "TokenService:Issuer is not set; outside Development it is required: the https URL under which clients reach this service.");
+
+    private static void RefuseUnknown(IConfigurationSection section, IReadOnlyCollection<string> known)
+    {
+        var unknown = section.GetChildren().FirstOrDefault(child => !known.Contains(child.Key, StringComparer.OrdinalIgnoreCase));
+        if (unknown is not null)
+        {
+            throw new OperatorFaultException(
+                $"{section.Path}:{Printable.Quote(unknown.Key)[1..^1]} is not a setting; accepted under {section.Path}: {string.Join(", ", known)}.");
+        }
+    }
+}
+
+/// <summary>The section <c>TokenService</c> as it was written, each value still a text.</summary>
+internal sealed class SettingsSection
+{
+    public const string Name = "TokenService";
+
+    public static readonly IReadOnlyCollection<string> Keys =
+        [nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile), nameof(RateLimit)];
+
+    public string? Issuer { get; set; }
+
+    public string Storage { get; set; } = "Sqlite";
+
+    public string? ApplyFile { get; set; }
+
+    public string AccessTokenLifetime { get; set; } = "01:00:00";
+
+    public string SigningAlgorithm { get; set; } = SigningAlgorithms.RS256;
+
+    public string? MasterKeyFile { get; set; }
+
+    public RateLimitSection RateLimit { get; set; } = new();
+}
+
+/// <summary>The section <c>TokenService:RateLimit</c>.</summary>
+internal sealed class RateLimitSection
+{
+    public static readonly IReadOnlyCollection<string> Keys = [nameof(FailuresPerMinute)];
+
+    public string FailuresPerMinute { get; set; } = "60";
+}
+
+/// <summary>What the settings may be; each message completes "accepted: …".</summary>
+internal sealed class SettingsRules : AbstractValidator<SettingsSection>
+{
+    private static readonly TimeSpan s_shortestLifetime = TimeSpan.FromSeconds(60);
+    private static readonly TimeSpan s_longestLifetime = TimeSpan.FromHours(24);
+
+    public SettingsRules()
+    {
+        RuleFor(settings => settings.Issuer)
+            .Must(issuer => issuer is null || IsIssuer(issuer))
+            .WithMessage("an https URL (http on loopback only) without query, fragment, user, or slash at its end, such as https://auth.example.com");
+        RuleFor(settings => settings.Storage).Equal("Sqlite").WithMessage("Sqlite");
+        RuleFor(settings => settings.AccessTokenLifetime).Must(IsLifetime).WithMessage("whole seconds from 00:01:00 to 1.00:00:00 (hh:mm:ss)");
+        RuleFor(settings => settings.SigningAlgorithm)
+            .Must(algorithm => SigningAlgorithms.All.Contains(algorithm)).WithMessage(string.Join(", ", SigningAlgorithms.All));
+        RuleFor(settings => settings.RateLimit.FailuresPerMinute)
+            .Must(text => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out _)).WithMessage("a whole number, 0 for no limit")
+            .OverridePropertyName($"{nameof(SettingsSection.RateLimit)}:{nameof(RateLimitSection.FailuresPerMinute)}");
+    }
+
+    private static bool IsLifetime(string text)
+        => TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var lifetime)
+            && lifetime >= s_shortestLifetime && lifetime <= s_longestLifetime && lifetime.Ticks % TimeSpan.TicksPerSecond == 0;
+
+    private static bool IsIssuer(string text)
+        => Uri.TryCreate(text, UriKind.Absolute, out var uri)
+            && (uri.Scheme == Uri.UriSchemeHttps || (uri.Scheme == Uri.UriSchemeHttp && IsLoopback(uri)))
+            && uri.Query.Length == 0 && uri.Fragment.Length == 0 && uri.UserInfo.Length == 0
+            && !text.EndsWith('/') && !text.Contains('?', StringComparison.Ordinal) && !text.Contains('#', StringComparison.Ordinal)
+
+            // As it is written, it must be what it means: the issuer is compared character by character.
+            && uri.GetComponents(UriComponents.SchemeAndServer | UriComponents.Path, UriFormat.UriEscaped).TrimEnd('/') == text;
+
+    private static bool IsLoopback(Uri uri) => uri.IsLoopback || (IPAddress.TryParse(uri.DnsSafeHost, out var address) && IPAddress.IsLoopback(address));
+}

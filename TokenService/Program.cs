@@ -1,0 +1,120 @@
+using System;
+using System.Linq;
+using System.Threading.Tasks;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Hosting;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Http.Features;
+using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using Microsoft.Extensions.Logging.Console;
+using TokenService.Administration;
+using TokenService.Commands;
+using TokenService.Endpoints;
+using TokenService.Grants;
+using TokenService.Operations;
+using TokenService.Protocol;
+using TokenService.Storage;
+
+namespace TokenService;
+
+/// <summary>Puts the program together.</summary>
+public static class Program
+{
+    /// <summary>Runs a command, or the service.</summary>
+    /// <returns>0 done, 1 refused or failed, 2 wrong usage.</returns>
+    public static Task<int> Main(string[] args)
+    {
+        var (settings, words) = CommandLine.Split(args);
+        return CommandLine.Run(words, () => ReadSettings(WebApplication.CreateSlimBuilder(settings)), async () =>
+        {
+            await using var service = CreateService(settings, TimeProvider.System);
+            await service.RunAsync();
+        });
+    }
+
+    /// <summary>Makes the service, its store opened and its declarative file applied; it listens once it is started.</summary>
+    /// <param name="args">Settings, as on the command line.</param>
+    /// <param name="clock">The clock.</param>
+    /// <exception cref="OperatorFaultException">A setting, the store or the declarative file is wrong.</exception>
+    public static WebApplication CreateService(string[] args, TimeProvider clock)
+    {
+        var builder = WebApplication.CreateSlimBuilder(args);
+        var settings = ReadSettings(builder).ForService();
+
+        var store = Store.Open(settings);
+        var keys = store.OpenKeys(clock.GetUtcNow());
+        var health = new StoreHealth();
+        builder.Services.AddHealthChecks().AddCheck("store", health);
+        builder.Services.AddSingleton(services => new StoreWatch(store, keys, health, Logger(services)));
+        builder.Services.AddHostedService(services => services.GetRequiredService<StoreWatch>());
+        if (settings.ApplyFile is { } file)
+        {
+            ApplyFile.Once(file, store.Registry, settings.Development);
+            builder.Services.AddHostedService(services => new ApplyFile(
+                file, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, Logger(services)));
+        }
+
+        ConfigureHost(builder, settings.Development);
+        var app = builder.Build();
+        app.Lifetime.ApplicationStopped.Register(store.Dispose);
+
+        var (watch, logger) = (app.Services.GetRequiredService<StoreWatch>(), Logger(app.Services));
+        var issuer = new Lazy<string>(() => settings.Issuer ?? FirstUrl(app));
+        IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
+        var limiter = new FailureLimiter(settings.FailuresPerMinute, clock);
+
+        app.UseFaultAnswer(logger);
+        app.MapTokenService(
+            settings.IssuerPath,
+            new TokenEndpoint(watch, grants, () => issuer.Value, limiter, clock, logger),
+            new DiscoveryEndpoint(watch, grants, () => issuer.Value));
+        app.Lifetime.ApplicationStarted.Register(() => Announce(settings, issuer.Value, watch.Current, logger));
+        return app;
+    }
+
+    private static Settings ReadSettings(WebApplicationBuilder builder)
+        => Settings.Read(builder.Configuration, builder.Environment.ContentRootPath, builder.Environment.IsDevelopment());
+
+    private static ILogger Logger(IServiceProvider services) => services.GetRequiredService<ILoggerFactory>().CreateLogger(Log.Category);
+
+    private static void ConfigureHost(WebApplicationBuilder builder, bool development)
+    {
+        builder.WebHost.ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
+        builder.Logging.ClearProviders();
+        _ = development
+            ? builder.Logging.AddSimpleConsole(console => console.SingleLine = true)
+            : builder.Logging.AddJsonConsole(console => console.UseUtcTimestamp = true);
+
+        // A terminal that does not keep up loses lines; it does not hold up requests.
+        builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
+    }
+
+    // Development only: elsewhere the issuer is a setting.
+    private static string FirstUrl(WebApplication app)
+    {
+        var addresses = app.Services.GetRequiredService<IServer>().Features.GetRequiredFeature<IServerAddressesFeature>().Addresses;
+        var url = BindingAddress.Parse(addresses.First());
+        var host = url.Host is "*" or "+" or "0.0.0.0" or "[::]" ? "localhost" : url.Host;
+        return $"{url.Scheme}://{host}:{url.Port}";
+    }
+
+    private static void Announce(Settings settings, string issuer, StoreSnapshot snapshot, ILogger logger)
+    {
+        var key = snapshot.Keys.Signing;
+        logger.Started(issuer, key.Algorithm, key.Kid, snapshot.Registry.Clients.Count, snapshot.Registry.Resources.Count);
+        if (key.Algorithm != settings.SigningAlgorithm)
+        {
+            logger.AnotherAlgorithm(settings.SigningAlgorithm, key.Algorithm);
+        }
+
+        if (settings is { Development: true, ApplyFile: { } file }
+            && CurlExample.For(DeclarativeFile.Load(file, development: true), issuer) is { } line)
+        {
+            Console.Out.WriteLine($"\nTokenService listens at {issuer}. Get a token:\n\n  {line}\n");
+        }
+    }
+}

@@ -1,0 +1,28 @@
+using System.Collections.Generic;
+
+namespace TokenService.Protocol;
+
+/// <summary>The metadata document (RFC 8414 §2). Every URL is made from the issuer, never from the request.</summary>
+public sealed record AuthorizationServerMetadata
+{
+    /// <summary><c>issuer</c>: the <c>iss</c> of every token.</summary>
+    public required string Issuer { get; init; }
+
+    /// <summary><c>token_endpoint</c>.</summary>
+    public required string TokenEndpoint { get; init; }
+
+    /// <summary><c>jwks_uri</c>.</summary>
+    public required string JwksUri { get; init; }
+
+    /// <summary><c>grant_types_supported</c>.</summary>
+    public required IReadOnlyList<string> GrantTypesSupported { get; init; }
+
+    /// <summary><c>scopes_supported</c>: every scope of every resource.</summary>
+    public required IReadOnlyList<string> ScopesSupported { get; init; }
+
+    /// <summary><c>response_types_supported</c>: always empty, since there is no authorization endpoint.</summary>
+    public IReadOnlyList<string> ResponseTypesSupported { get; } = [];
+
+    /// <summary><c>token_endpoint_auth_methods_supported</c>.</summary>
+    public required IReadOnlyList<string> TokenEndpointAuthMethodsSupported { get; init; }
+}

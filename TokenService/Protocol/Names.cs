@@ -1,0 +1,64 @@
+using System.Collections.Immutable;
+
+namespace TokenService.Protocol;
+
+/// <summary>The grant types of this service (<c>grant_type</c>, RFC 6749 §4).</summary>
+public static class GrantTypes
+{
+    /// <summary>The client credentials grant (RFC 6749 §4.4).</summary>
+    public const string ClientCredentials = "client_credentials";
+}
+
+/// <summary>How a client authenticates itself (<c>token_endpoint_auth_method</c>, RFC 7591 §2).</summary>
+public static class AuthenticationMethods
+{
+    /// <summary>HTTP Basic (RFC 6749 §2.3.1).</summary>
+    public const string ClientSecretBasic = "client_secret_basic";
+
+    /// <summary>The secret in the form (RFC 6749 §2.3.1).</summary>
+    public const string ClientSecretPost = "client_secret_post";
+
+    /// <summary>Every method that a client may be registered for.</summary>
+    public static ImmutableArray<string> All { get; } = [ClientSecretBasic, ClientSecretPost];
+}
+
+/// <summary>The algorithms that access tokens are signed with (RFC 7518 §3.1).</summary>
+public static class SigningAlgorithms
+{
+    /// <summary>RSASSA-PKCS1-v1_5 with SHA-256.</summary>
+    public const string RS256 = "RS256";
+
+    /// <summary>RSASSA-PSS with SHA-256.</summary>
+    public const string PS256 = "PS256";
+
+    /// <summary>ECDSA on P-256 with SHA-256.</summary>
+    public const string ES256 = "ES256";
+
+    /// <summary>All of them.</summary>
+    public static ImmutableArray<string> All { get; } = [RS256, PS256, ES256];
+}
+
+/// <summary>The parameters of a token request.</summary>
+public static class Parameters
+{
+    /// <summary>RFC 6749 §4.4.2.</summary>
+    public const string GrantType = "grant_type";
+
+    /// <summary>RFC 6749 §3.3.</summary>
+    public const string Scope = "scope";
+
+    /// <summary>RFC 8707 §2; the only one that may be sent more than once.</summary>
+    public const string Resource = "resource";
+
+    /// <summary>RFC 6749 §2.3.1.</summary>
+    public const string ClientId = "client_id";
+
+    /// <summary>RFC 6749 §2.3.1.</summary>
+    public const string ClientSecret = "client_secret";
+
+    /// <summary>RFC 7521 §4.2.</summary>
+    public const string ClientAssertion = "client_assertion";
+
+    /// <summary>RFC 7521 §4.2.</summary>
+    public const string ClientAssertionType = "client_assertion_type";
+}

@@ -1,0 +1,95 @@
+using System;
+
+namespace TokenService.Protocol;
+
+/// <summary>
+/// A refusal: what the caller is told and what the operator is told. The static members are the whole table of errors; each refusal
+/// is one of them with the words for its case.
+/// </summary>
+/// <remarks>
+/// RFC 6749 §5.2 defines the codes; <c>invalid_target</c> comes from RFC 8707 §2, <c>slow_down</c> is borrowed from RFC 8628 §3.5.
+/// </remarks>
+public sealed record OAuthError
+{
+    private OAuthError(string code, int status, string description, string reason)
+        => (Code, Status, Description, Reason) = (code, status, description, reason);
+
+    /// <summary>The <c>error</c> member of the answer.</summary>
+    public string Code { get; }
+
+    /// <summary>The HTTP status of the answer.</summary>
+    public int Status { get; }
+
+    /// <summary>
+    /// The <c>error_description</c> of the answer: what to mend, and nothing that an attacker learns from. In the characters that
+    /// RFC 6749 §5.2 allows (printable ASCII without <c>"</c> and <c>\</c>), so it never repeats what the caller sent.
+    /// </summary>
+    public string Description { get; }
+
+    /// <summary>Which check failed and why, for the operator's log: printable, shortened, never a secret.</summary>
+    public string Reason { get; }
+
+    /// <summary>When another try makes sense, where the answer says so (<c>Retry-After</c>).</summary>
+    public TimeSpan? RetryAfter { get; private init; }
+
+    /// <summary>The client id that failed to authenticate, as it was sent, where one was.</summary>
+    public string? ClientId { get; private init; }
+
+    /// <summary>The one method that the address takes, where the caller used another (<c>Allow</c>).</summary>
+    public string? Allow { get; private init; }
+
+    /// <summary>400: the request is not a well-formed one.</summary>
+    public static OAuthError InvalidRequest(string description)
+        => new("invalid_request", 400, description, description);
+
+    /// <summary>405: another method than the one that the address takes.</summary>
+    public static OAuthError MethodNotAllowed(string allow)
+        => new("invalid_request", 405, $"This address takes {allow} only.", "wrong HTTP method") { Allow = allow };
+
+    /// <summary>413: the body is larger than the address takes.</summary>
+    public static OAuthError BodyTooLarge(int limit)
+        => new("invalid_request", 413, $"The body is larger than {limit} bytes.", "body too large");
+
+    /// <summary>401: who the caller is was not proved. The caller reads the same words whatever the reason (RFC 6749 §5.2).</summary>
+    /// <param name="reason">What the operator is told.</param>
+    /// <param name="clientId">The client id that was sent.</param>
+    public static OAuthError InvalidClient(string reason, string? clientId = null)
+        => new(
+            "invalid_client",
+            401,
+            "Client authentication failed. Check the client id, its secret, and that they are sent by the method the client is " +
+            "registered for (token_endpoint_auth_method); the operator finds the exact reason in the log under the trace_id.",
+            reason)
+        {
+            ClientId = clientId,
+        };
+
+    /// <summary>429: too many failed authentications from one address for one client id.</summary>
+    public static OAuthError SlowDown(TimeSpan retryAfter, string reason)
+        => new("slow_down", 429, "Too many failed attempts. Wait as long as Retry-After says, then send the right credentials.", reason)
+        {
+            RetryAfter = retryAfter,
+        };
+
+    /// <summary>400: a grant that the service does not have.</summary>
+    /// <param name="offered">The grant types that it has, space separated.</param>
+    /// <param name="reason">What the operator is told.</param>
+    public static OAuthError UnsupportedGrantType(string offered, string reason)
+        => new("unsupported_grant_type", 400, $"This service does not offer that grant. grant_type may be: {offered}.", reason);
+
+    /// <summary>400: a grant that this client is not registered for.</summary>
+    public static OAuthError UnauthorizedClient(string reason)
+        => new("unauthorized_client", 400, "The client is not registered for this grant (grant_types).", reason);
+
+    /// <summary>400: a scope that is malformed, unknown or not this client's, or none left.</summary>
+    public static OAuthError InvalidScope(string description, string reason)
+        => new("invalid_scope", 400, description, reason);
+
+    /// <summary>400: a resource that is malformed, unknown or none of this client's (RFC 8707 §2).</summary>
+    public static OAuthError InvalidTarget(string description, string reason)
+        => new("invalid_target", 400, description, reason);
+
+    /// <summary>500: our own fault, never one of the caller's.</summary>
+    public static OAuthError ServerError { get; }
+        = new("server_error", 500, "The service failed. The operator finds the reason in the log under the trace_id.", "unhandled exception");
+}

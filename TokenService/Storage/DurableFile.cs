@@ -1,0 +1,65 @@
+using System;
+using System.IO;
+using System.Runtime.InteropServices;
+
+namespace TokenService.Storage;
+
+/// <summary>Makes files that are there as a whole or not at all, whatever happens in between, and that only their owner reads.</summary>
+internal static partial class DurableFile
+{
+    /// <summary>Writes beside, syncs, and gives the file its name; one that is already there stays as it is.</summary>
+    public static void Create(string file, ReadOnlySpan<byte> content)
+    {
+        var beside = $"{file}.{Guid.NewGuid():N}";
+        try
+        {
+            var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };
+            if (!OperatingSystem.IsWindows())
+            {
+                options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite;
+            }
+
+            using (var stream = new FileStream(beside, options))
+            {
+                stream.Write(content);
+                stream.Flush(flushToDisk: true);
+            }
+
+            File.Move(beside, file, overwrite: false);
+            SyncFolder(Path.GetDirectoryName(file)!);
+        }
+        catch (IOException) when (File.Exists(file))
+        {
+            // Another process was first.
+        }
+        finally
+        {
+            File.Delete(beside);
+        }
+    }
+
+    // A new name is durable only when its folder is; .NET has no call for that.
+    private static void SyncFolder(string folder)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            return;
+        }
+
+        var descriptor = Open(folder, 0);
+        if (descriptor >= 0)
+        {
+            _ = Sync(descriptor);
+            _ = Close(descriptor);
+        }
+    }
+
+    [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8)]
+    private static partial int Open(string path, int flags);
+
+    [LibraryImport("libc", EntryPoint = "fsync")]
+    private static partial int Sync(int descriptor);
+
+    [LibraryImport("libc", EntryPoint = "close")]
+    private static partial int Close(int descriptor);
+}

@@ -1,0 +1,64 @@
+using System;
+using System.Buffers;
+using System.Buffers.Text;
+using System.IO;
+using System.Security.Cryptography;
+using System.Text;
+using TokenService.Keys;
+using TokenService.Protocol;
+
+namespace TokenService.Storage;
+
+/// <summary>The file with the master key: 32 random bytes in base64, readable for its owner only.</summary>
+internal static class MasterKeyFile
+{
+    /// <summary>Where the key is when no setting says so: beside the SQLite file.</summary>
+    public static string Beside(string sqliteFile) => Path.ChangeExtension(sqliteFile, ".master-key");
+
+    /// <summary>Reads the key.</summary>
+    /// <exception cref="OperatorFaultException">The file cannot be read, or holds something else.</exception>
+    public static KeyProtector Read(string file)
+    {
+        Span<byte> key = stackalloc byte[KeyProtector.MasterKeyBytes];
+        byte[] text = [];
+        try
+        {
+            text = File.ReadAllBytes(file);
+            if (Base64.DecodeFromUtf8(text.AsSpan().Trim(" \t\r\n"u8), key, out _, out var written) == OperationStatus.Done
+                && written == key.Length)
+            {
+                return new KeyProtector(key);
+            }
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            throw new OperatorFaultException($"The master key file {file} cannot be read: {fault.Message}", fault);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(key);
+            CryptographicOperations.ZeroMemory(text);
+        }
+
+        throw new OperatorFaultException(
+            $"The master key file {file} must hold {KeyProtector.MasterKeyBytes} random bytes in base64, as \"openssl rand -base64 32\" writes them.");
+    }
+
+    /// <summary>Makes a new key, unless another process has just done so. It is on the disk when this returns.</summary>
+    public static void Make(string file)
+    {
+        var text = Encoding.ASCII.GetBytes(Convert.ToBase64String(RandomNumberGenerator.GetBytes(KeyProtector.MasterKeyBytes)) + "\n");
+        try
+        {
+            DurableFile.Create(file, text);
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            throw new OperatorFaultException($"The master key file {file} cannot be made: {fault.Message}", fault);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(text);
+        }
+    }
+}

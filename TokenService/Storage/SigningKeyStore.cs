@@ -1,0 +1,86 @@
+using System;
+using System.Collections.Immutable;
+using System.Data.Common;
+using System.Security.Cryptography;
+using TokenService.Keys;
+using TokenService.Protocol;
+
+namespace TokenService.Storage;
+
+/// <summary>The signing keys in the store, their private parts encrypted.</summary>
+/// <param name="dataSource">The store, its schema up to date.</param>
+/// <param name="protector">Encrypts the private keys.</param>
+public sealed class SigningKeyStore(DbDataSource dataSource, KeyProtector protector)
+{
+    private const string Table = "signing_keys";
+    private const string Purpose = "private_key";
+
+    /// <summary>Whether the store has any signing key.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    public static bool Any(DbDataSource dataSource) => StoreTransaction.Read(dataSource, Any);
+
+    /// <summary>Makes the first key, where there is none. Several processes that do so at once end with one key.</summary>
+    /// <param name="algorithm">What it signs with.</param>
+    /// <param name="now">The time of making.</param>
+    /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
+    public void MakeFirst(string algorithm, DateTimeOffset now)
+    {
+        if (Any(dataSource))
+        {
+            return;
+        }
+
+        var key = SigningKey.Generate(algorithm, now);
+        var privateKey = key.ExportPrivateKey();
+        var encrypted = protector.Protect(privateKey, Table, key.Kid, Purpose);
+        CryptographicOperations.ZeroMemory(privateKey);
+        StoreTransaction.Write(dataSource, connection =>
+        {
+            var first = !Any(connection);
+            if (first)
+            {
+                connection.Execute(
+                    "INSERT INTO signing_keys (kid, algorithm, created_at, private_key) VALUES (@kid, @algorithm, @createdAt, @privateKey)",
+                    ("@kid", key.Kid),
+                    ("@algorithm", key.Algorithm),
+                    ("@createdAt", now.ToUnixTimeMilliseconds()),
+                    ("@privateKey", encrypted));
+                StoreTransaction.CountVersion(connection);
+            }
+
+            return first;
+        });
+    }
+
+    /// <summary>All keys, oldest first.</summary>
+    /// <exception cref="OperatorFaultException">A key does not open: another master key, or a changed row.</exception>
+    internal ImmutableArray<SigningKey> Read(DbConnection connection)
+        =>
+        [
+            .. connection.Query("SELECT kid, algorithm, created_at, private_key FROM signing_keys ORDER BY created_at, kid", row => Open(
+                row.GetString(0),
+                row.GetString(1),
+                DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(2)),
+                row.GetFieldValue<byte[]>(3))),
+        ];
+
+    private SigningKey Open(string kid, string algorithm, DateTimeOffset createdAt, byte[] encrypted)
+    {
+        try
+        {
+            var privateKey = protector.Unprotect(encrypted, Table, kid, Purpose);
+            var key = SigningKey.Import(algorithm, createdAt, privateKey);
+            CryptographicOperations.ZeroMemory(privateKey);
+            return key;
+        }
+        catch (CryptographicException fault)
+        {
+            throw new OperatorFaultException(
+                $"The signing key {kid} in the store does not open: the master key is not the one it was encrypted under, or the store " +
+                "was changed. Nothing was written; start again with the right TokenService:MasterKeyFile.",
+                fault);
+        }
+    }
+
+    private static bool Any(DbConnection connection) => connection.QuerySingle<long>("SELECT COUNT(*) FROM signing_keys") > 0;
+}

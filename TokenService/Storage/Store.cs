@@ -1,0 +1,73 @@
+using System;
+using System.Data.Common;
+using System.IO;
+using TokenService.Operations;
+using TokenService.Protocol;
+
+namespace TokenService.Storage;
+
+/// <summary>The store, opened and brought up to date.</summary>
+/// <remarks>This room is the only one that knows SQL, and the only one that touches the disk for good.</remarks>
+public sealed class Store : IDisposable
+{
+    private readonly SqliteDataSource _dataSource;
+    private readonly Settings _settings;
+
+    private Store(SqliteDataSource dataSource, Settings settings)
+    {
+        (_dataSource, _settings) = (dataSource, settings);
+        Registry = new RegistryStore(dataSource);
+    }
+
+    /// <summary>Clients and resources.</summary>
+    public RegistryStore Registry { get; }
+
+    internal DbDataSource DataSource => _dataSource;
+
+    /// <summary>Opens the store that the settings name, makes it where there is none, and applies what migrations it lacks.</summary>
+    /// <exception cref="OperatorFaultException">It cannot be opened.</exception>
+    public static Store Open(Settings settings)
+    {
+        var dataSource = SqliteDataSource.Open(settings.ConnectionString, settings.ContentRoot);
+        try
+        {
+            Migrations.Apply(dataSource);
+        }
+        catch (DbException fault)
+        {
+            throw new OperatorFaultException($"The store {dataSource.File} cannot be brought up to date: {fault.Message}", fault);
+        }
+
+        return new Store(dataSource, settings);
+    }
+
+    /// <summary>Opens the signing keys, and makes the master key and the first signing key where the store has none.</summary>
+    /// <exception cref="OperatorFaultException">The master key is missing, unreadable, or the wrong one.</exception>
+    public SigningKeyStore OpenKeys(DateTimeOffset now)
+    {
+        var file = _settings.MasterKeyFile ?? MasterKeyFile.Beside(_dataSource.File);
+        if (!File.Exists(file))
+        {
+            if (_settings.MasterKeyFile is not null)
+            {
+                throw new OperatorFaultException(
+                    $"TokenService:MasterKeyFile is {file}, and there is no such file; make one with \"openssl rand -base64 32\", mode 0600.");
+            }
+
+            if (SigningKeyStore.Any(_dataSource))
+            {
+                throw new OperatorFaultException(
+                    $"The master key file {file} is missing, and the keys in the store {_dataSource.File} do not open without it; put it back.");
+            }
+
+            MasterKeyFile.Make(file);
+        }
+
+        var keys = new SigningKeyStore(_dataSource, MasterKeyFile.Read(file));
+        keys.MakeFirst(_settings.SigningAlgorithm, now);
+        return keys;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _dataSource.Dispose();
+}

@@ -1,0 +1,79 @@
+using System;
+using System.Threading;
+using System.Threading.Tasks;
+using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
+using TokenService.Clients;
+using TokenService.Keys;
+using TokenService.Operations;
+using TokenService.Protocol;
+
+namespace TokenService.Storage;
+
+/// <summary>All that a request needs of the store, at one moment.</summary>
+/// <param name="Version">The store's change count at that moment.</param>
+/// <param name="Registry">Clients and resources.</param>
+/// <param name="Keys">Signing keys.</param>
+public sealed record StoreSnapshot(long Version, Registry Registry, SigningKeyRing Keys);
+
+/// <summary>
+/// Keeps the store's content in memory. A request takes <see cref="Current"/> once and never waits for the store; a change by any
+/// process is seen within a second or two.
+/// </summary>
+/// <remarks>
+/// Each change counts up one number in the transaction that makes it; the watch asks for that number once a second and reads all again
+/// when it has moved. That needs no notification that could get lost, and costs one row a second. While the store does not answer, the
+/// last snapshot stays.
+/// </remarks>
+/// <param name="store">The store.</param>
+/// <param name="keys">Its signing keys.</param>
+/// <param name="health">Told whether the store answers.</param>
+/// <param name="logger">Told what was read.</param>
+public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth health, ILogger logger) : BackgroundService
+{
+    private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
+
+    private volatile StoreSnapshot _current = Read(store, keys);
+
+    /// <summary>What the store held when it was last read.</summary>
+    public StoreSnapshot Current => _current;
+
+    /// <summary>Reads the store again if it has changed.</summary>
+    public void Refresh()
+    {
+        try
+        {
+            var version = StoreTransaction.Read(store.DataSource, StoreTransaction.Version);
+            if (version != _current.Version)
+            {
+                _current = Read(store, keys);
+                logger.StoreRead(_current.Registry.Clients.Count, _current.Registry.Resources.Count);
+            }
+
+            if (health.Report(answers: true))
+            {
+                logger.StoreReadable();
+            }
+        }
+        catch (Exception fault) when (fault is StoreUnavailableException or OperatorFaultException)
+        {
+            if (health.Report(answers: false))
+            {
+                logger.StoreUnreadable(fault.Message);
+            }
+        }
+    }
+
+    /// <inheritdoc/>
+    protected override async Task ExecuteAsync(CancellationToken stoppingToken)
+    {
+        using var timer = new PeriodicTimer(s_interval);
+        while (await timer.WaitForNextTickAsync(stoppingToken))
+        {
+            Refresh();
+        }
+    }
+
+    private static StoreSnapshot Read(Store store, SigningKeyStore keys) => StoreTransaction.Read(store.DataSource, connection =>
+        new StoreSnapshot(StoreTransaction.Version(connection), RegistryStore.Read(connection), new SigningKeyRing(keys.Read(connection))));
+}
