@@ -1,4 +1,5 @@
 using System;
+using System.Buffers;
 using System.Buffers.Text;
 using System.Collections.Immutable;
 using System.Security.Cryptography;
@@ -52,7 +53,8 @@ public sealed record ClientSecret(ImmutableArray<byte> Hash, DateTimeOffset? Exp
         }
 
         Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
-        return Base64Url.TryDecodeFromChars(text.AsSpan(HashPrefix.Length), digest, out var written) && written == digest.Length
+        return Base64Url.DecodeFromChars(text.AsSpan(HashPrefix.Length), digest, out _, out var written) == OperationStatus.Done
+            && written == digest.Length
             ? [.. digest]
             : null;
     }

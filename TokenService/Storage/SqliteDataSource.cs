@@ -66,6 +66,18 @@ public sealed class SqliteDataSource : DbDataSource
         return connection;
     }
 
+    /// <summary>Closes the pooled connections; with the last one the write-ahead log is taken into the file.</summary>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            using var connection = new SqliteConnection(ConnectionString);
+            SqliteConnection.ClearPool(connection);
+        }
+
+        base.Dispose(disposing);
+    }
+
     private static SqliteConnectionStringBuilder Parse(string connectionString)
     {
         try

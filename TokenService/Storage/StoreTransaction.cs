@@ -1,6 +1,7 @@
 using System;
 using System.Data;
 using System.Data.Common;
+using Microsoft.Data.Sqlite;
 
 namespace TokenService.Storage;
 
@@ -20,11 +21,9 @@ internal static class StoreTransaction
         {
             using var connection = dataSource.OpenConnection();
 
-            // Written out, because BeginTransaction of the SQLite driver takes the write lock at once.
-            connection.Execute("BEGIN");
-            var result = read(connection);
-            connection.Execute("COMMIT");
-            return result;
+            // Deferred, because otherwise the SQLite driver takes the write lock at once.
+            using var transaction = ((SqliteConnection)connection).BeginTransaction(deferred: true);
+            return read(connection);
         }
         catch (DbException fault)
         {

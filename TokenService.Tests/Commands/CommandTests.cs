@@ -1,0 +1,211 @@
+using System;
+using System.Linq;
+using System.Text.Json;
+using System.Threading.Tasks;
+using FluentAssertions;
+using TokenService.Tests.Support;
+using Xunit;
+
+namespace TokenService.Tests.Commands;
+
+/// <summary>The commands as a user runs them: processes, their output, their exit status.</summary>
+public sealed class CommandTests : IDisposable
+{
+    private const string Uri = "https://catalog.example.com";
+
+    private readonly TemporaryFolder _folder = new();
+    private readonly Cli _cli;
+
+    public CommandTests() => _cli = new Cli(_folder);
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public async Task A_client_is_registered_without_a_file_and_gets_its_secret_alone_on_standard_output()
+    {
+        (await _cli.Run("resources", "add", Uri, "--scope", "catalog.search catalog.read", "--name", "Catalog")).ExitCode.Should().Be(0);
+
+        var added = await _cli.Run("clients", "add", "--id", "job", "--scope", "catalog.read", "--name", "A job", "--lifetime", "120");
+
+        added.ExitCode.Should().Be(0, added.Error);
+        added.Output.Should().MatchRegex("^[A-Za-z0-9_-]{43}\n$");
+        added.Error.Should().Contain("Registered client job.").And.NotContain(added.Output.Trim());
+        var port = RunningProgram.FreePort();
+        await using var program = await _cli.Serve(port);
+        var token = await TokenOf(port, "job", added.Output.Trim());
+        token.Json.GetProperty("expires_in").GetInt64().Should().Be(120);
+        token.Json.GetProperty("scope").GetString().Should().Be("catalog.read");
+    }
+
+    [Fact]
+    public async Task A_running_service_sees_what_a_command_changed_within_5_seconds()
+    {
+        await _cli.Run("resources", "add", Uri, "--scope", "s");
+        var port = RunningProgram.FreePort();
+        await using var program = await _cli.Serve(port, "--TokenService:RateLimit:FailuresPerMinute=0");
+
+        var secret = (await _cli.Run("clients", "add", "--id", "late", "--scope", "s", "--auth", "client_secret_post")).Output.Trim();
+
+        var until = DateTime.UtcNow.AddSeconds(5);
+        Answer answer;
+        do
+        {
+            await Task.Delay(50);
+            using var http = new System.Net.Http.HttpClient();
+            using var response = await http.PostAsync(
+                new System.Uri($"http://127.0.0.1:{port}/oauth2/token"),
+                RunningService.Form($"grant_type=client_credentials&client_id=late&client_secret={secret}"));
+            answer = await Answer.Of(response);
+        }
+        while (answer.Status != 200 && DateTime.UtcNow < until);
+        answer.Status.Should().Be(200, answer.Body);
+    }
+
+    [Fact]
+    public async Task With_json_every_command_prints_members_named_as_in_the_declarative_file()
+    {
+        var resource = Json(await _cli.Run("resources", "add", Uri, "--scope", "a b", "--json"));
+        resource.GetProperty("resource").GetString().Should().Be(Uri);
+        resource.GetProperty("scopes").EnumerateArray().Select(scope => scope.GetProperty("name").GetString()).Should().Equal("a", "b");
+
+        var client = Json(await _cli.Run("clients", "add", "--id", "job", "--scope", "a", "--json"));
+        client.GetProperty("client_secret").GetString().Should().HaveLength(43);
+
+        var listed = Json(await _cli.Run("clients", "list", "--json")).EnumerateArray().Should().ContainSingle().Subject;
+        listed.EnumerateObject().Select(member => member.Name)
+            .Should().Equal("client_id", "grant_types", "token_endpoint_auth_method", "scope", "registered_by");
+        listed.GetProperty("token_endpoint_auth_method").GetString().Should().Be("client_secret_basic");
+        Json(await _cli.Run("resources", "list", "--json")).GetArrayLength().Should().Be(1);
+    }
+
+    [Fact]
+    public async Task Lists_are_tables()
+    {
+        await _cli.Run("resources", "add", Uri, "--scope", "a b");
+        await _cli.Run("clients", "add", "--id", "job", "--scope", "a");
+
+        (await _cli.Run("clients", "list")).Output.Should().Be(
+            "CLIENT ID  NAME  METHOD               SCOPE  REGISTERED BY\n" +
+            "job              client_secret_basic  a      command\n");
+        (await _cli.Run("resources", "list")).Output.Should().Be(
+            "RESOURCE                     NAME  SCOPE  REGISTERED BY\n" +
+            "https://catalog.example.com        a b    command\n");
+    }
+
+    [Fact]
+    public async Task Refusals_exit_with_1_and_one_line_on_standard_error()
+    {
+        await _cli.Run("resources", "add", Uri, "--scope", "a");
+        await _cli.Run("clients", "add", "--id", "job", "--scope", "a");
+
+        await Refused("Client \"job\" is registered already.", "clients", "add", "--id", "job", "--scope", "a");
+        await Refused("Scope \"b\" is no resource's scope", "clients", "add", "--id", "other", "--scope", "b");
+        await Refused("scope must be at most", "clients", "add", "--id", "other", "--scope", "a  b");
+        await Refused("token_endpoint_auth_method \"none\"", "clients", "add", "--id", "other", "--scope", "a", "--auth", "none");
+        await Refused("access_token_lifetime must be", "clients", "add", "--id", "other", "--scope", "a", "--lifetime", "5");
+        await Refused("Resource \"https://catalog.example.com\" is registered already.", "resources", "add", Uri, "--scope", "c");
+        await Refused("Scope \"a\" belongs to resource", "resources", "add", "urn:other", "--scope", "a");
+        await Refused("resource must be an absolute URI", "resources", "add", "other", "--scope", "c");
+        await Refused("The file", "apply", "missing.json");
+        await Refused("TokenService:Issuer is not set", "serve");
+        await Refused("TokenService:Issuer is \"http://example.com\"; accepted", "--TokenService:Issuer=http://example.com");
+        await Refused("TokenService:Isuer is not a setting", "clients", "list", "--TokenService:Isuer=x");
+        await Refused("ConnectionStrings:TokenService is malformed", "clients", "list", "--ConnectionStrings:TokenService=Password=geheim;x");
+        await Refused("ConnectionStrings:TokenService names no file", "clients", "list", "--ConnectionStrings:TokenService=Data Source=:memory:");
+        await Refused("cannot be opened", "clients", "list", "--ConnectionStrings:TokenService=Data Source=/missing/folder/x.db");
+
+        async Task Refused(string message, params string[] args)
+        {
+            var finished = await _cli.Run(args);
+            finished.ExitCode.Should().Be(1, finished.Output + finished.Error);
+            finished.Error.Should().Contain(message).And.NotContain("geheim");
+            finished.Error.TrimEnd('\n').Should().NotContain("\n");
+            finished.Output.Should().BeEmpty();
+        }
+    }
+
+    [Theory]
+    [InlineData("nonsense")]
+    [InlineData("clients")]
+    [InlineData("clients", "ad")]
+    [InlineData("clients", "add")]
+    [InlineData("clients", "add", "--id", "a", "--scope", "s", "--lifetime", "soon")]
+    [InlineData("clients", "add", "--id", "a", "--scope", "s", "--unknown")]
+    [InlineData("resources", "add")]
+    [InlineData("apply")]
+    public async Task Wrong_usage_exits_with_2(params string[] args)
+    {
+        var finished = await _cli.Run(args);
+
+        finished.ExitCode.Should().Be(2);
+        finished.Error.Should().EndWith("See --help.\n");
+        finished.Output.Should().BeEmpty();
+    }
+
+    [Theory]
+    [InlineData("Usage:", "--help")]
+    [InlineData("resources add", "resources", "add", "--help")]
+    [InlineData("clients", "clients", "--help")]
+    [InlineData("--dry-run", "apply", "--help")]
+    [InlineData(".NET 10.", "--version")]
+    public async Task Help_and_version_are_on_standard_output(string says, params string[] args)
+    {
+        var finished = await _cli.Run(args);
+
+        finished.ExitCode.Should().Be(0);
+        finished.Output.Should().Contain(says);
+        finished.Error.Should().BeEmpty();
+    }
+
+    [Fact]
+    public async Task Apply_says_what_it_does_and_dry_run_only_says()
+    {
+        var file = _folder.Write("clients.json", Sample.File);
+
+        var dry = await _cli.Run("apply", file, "--dry-run");
+        dry.Output.Should().Contain("added client reporting-job\n").And.EndWith("Nothing was done (--dry-run).\n");
+        Json(await _cli.Run("clients", "list", "--json")).GetArrayLength().Should().Be(0);
+
+        var applied = await _cli.Run("apply", "clients.json");
+        (applied.ExitCode, applied.Error).Should().Be((0, ""));
+        applied.Output.Should().Contain("added resource https://catalog.example.com\n").And.EndWith("Done.\n");
+        Json(await _cli.Run("clients", "list", "--json")).GetArrayLength().Should().Be(4);
+
+        (await _cli.Run("apply", file)).Output.Should().Be("Nothing to change.\n");
+
+        _folder.Write("clients.json", Sample.File.Replace("\"access_token_lifetime\": 600", "\"access_token_lifetime\": 601", StringComparison.Ordinal));
+        (await _cli.Run("apply", file)).Output.Should().Be("changed client reporting-job (access_token_lifetime)\nDone.\n");
+        var change = Json(await _cli.Run("apply", _folder.Write("empty.json", "{}"), "--json"));
+        change.GetProperty("changes").EnumerateArray().Select(entry => entry.GetProperty("change").GetString()).Should().OnlyContain(kind => kind == "removed").And.HaveCount(6);
+    }
+
+    [Fact]
+    public async Task Apply_is_all_or_nothing_and_names_the_place()
+    {
+        await _cli.Run("apply", _folder.Write("clients.json", Sample.File));
+
+        var wrong = await _cli.Run("apply", _folder.Write("wrong.json", """{ "clients": [ { "client_id": "new", "client_secret": "0123456789abcdef0123456789abcdef", "scope": "nothing" } ] }"""));
+
+        wrong.ExitCode.Should().Be(1);
+        wrong.Error.Should().StartWith("clients[0].scope names \"nothing\"").And.EndWith("Nothing was applied.\n");
+        Json(await _cli.Run("clients", "list", "--json")).GetArrayLength().Should().Be(4);
+    }
+
+    private static JsonElement Json(Finished finished)
+    {
+        finished.ExitCode.Should().Be(0, finished.Error);
+        return JsonDocument.Parse(finished.Output).RootElement;
+    }
+
+    internal static async Task<Answer> TokenOf(int port, string clientId, string secret)
+    {
+        using var http = new System.Net.Http.HttpClient();
+        using var request = new System.Net.Http.HttpRequestMessage(System.Net.Http.HttpMethod.Post, $"http://127.0.0.1:{port}/oauth2/token")
+        {
+            Content = RunningService.Form("grant_type=client_credentials"),
+        };
+        request.Headers.Authorization = new("Basic", Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes($"{clientId}:{secret}")));
+        using var response = await http.SendAsync(request);
+        return await Answer.Of(response);
+    }
+}

@@ -1,0 +1,226 @@
+using System;
+using System.IO;
+using System.Linq;
+using System.Text.Json;
+using System.Threading.Tasks;
+using FluentAssertions;
+using TokenService.Tests.Support;
+using Xunit;
+
+namespace TokenService.Tests.Contracts;
+
+/// <summary>What oauth4webapi and jose, as they come from their authors, make of the service.</summary>
+public sealed class NodeClientTests : IClassFixture<NodePackages>
+{
+    private const string Basic = "client_secret_basic";
+    private const string Post = "client_secret_post";
+
+    private static readonly string[] s_algorithms = ["RS256", "PS256", "ES256"];
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_discovers_the_service_by_both_well_known_addresses()
+    {
+        await using var service = await RunningService.Start();
+        var issuer = Issuer(service);
+
+        foreach (var algorithm in (string[])["oauth2", "oidc"])
+        {
+            var metadata = await Get("discover", issuer, algorithm);
+
+            // The library compares URLs, which forgives a slash at the end; the iss of a token must be the same to the letter.
+            metadata.GetProperty("issuer").GetString().Should().Be(issuer, algorithm);
+            metadata.GetProperty("token_endpoint").GetString().Should().Be(issuer + "/oauth2/token", algorithm);
+            metadata.GetProperty("jwks_uri").GetString().Should().Be(issuer + "/.well-known/jwks.json", algorithm);
+        }
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_gets_a_token_by_client_secret_basic_and_jose_verifies_it()
+    {
+        foreach (var algorithm in s_algorithms)
+        {
+            await using var service = await RunningService.Start($"--TokenService:SigningAlgorithm={algorithm}");
+
+            var verified = await Get("jose", Issuer(service), Basic, Sample.Job, Sample.JobSecret, Sample.CatalogUri, algorithm);
+
+            IsTheTokenOf(Sample.Job, "catalog.search catalog.read", 600, algorithm, verified);
+        }
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_gets_a_token_by_client_secret_post_and_jose_verifies_it()
+    {
+        foreach (var algorithm in s_algorithms)
+        {
+            await using var service = await RunningService.Start(
+                $"--TokenService:SigningAlgorithm={algorithm}", "--TokenService:AccessTokenLifetime=00:05:00");
+
+            var verified = await Get("jose", Issuer(service), Post, Sample.FormJob, Sample.FormSecret, Sample.CatalogUri, algorithm);
+
+            IsTheTokenOf(Sample.FormJob, "catalog.search", 300, algorithm, verified);
+        }
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_accepts_the_token_as_RFC_9068_has_it()
+    {
+        foreach (var algorithm in s_algorithms)
+        {
+            await using var service = await RunningService.Start($"--TokenService:SigningAlgorithm={algorithm}");
+
+            var claims = await Get("rfc9068", Issuer(service), Basic, Sample.Job, Sample.JobSecret, Sample.CatalogUri, algorithm);
+
+            claims.GetProperty("client_id").GetString().Should().Be(Sample.Job, algorithm);
+            claims.GetProperty("aud").GetString().Should().Be(Sample.CatalogUri, algorithm);
+        }
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_accepts_a_token_for_several_resources_at_each_of_them()
+    {
+        await using var service = await RunningService.Start();
+
+        foreach (var audience in (string[])[Sample.OrdersUri, Sample.CatalogUri])
+        {
+            var claims = await Get("rfc9068", Issuer(service), Basic, Sample.Wide, Sample.WideSecret, audience, "RS256");
+
+            claims.GetProperty("aud").EnumerateArray().Select(uri => uri.GetString()).Should().Equal(Sample.OrdersUri, Sample.CatalogUri);
+        }
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_refuses_the_token_at_a_resource_that_it_is_not_for()
+    {
+        await using var service = await RunningService.Start();
+
+        var refusal = await Refusal("rfc9068", Issuer(service), Basic, Sample.Job, Sample.JobSecret, Sample.OrdersUri, "RS256");
+
+        refusal.GetProperty("code").GetString().Should().Be("OAUTH_JWT_CLAIM_COMPARISON_FAILED");
+        refusal.GetProperty("claim").GetString().Should().Be("aud");
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_reports_a_wrong_secret_as_invalid_client_with_a_Basic_challenge()
+    {
+        await using var service = await RunningService.Start();
+
+        foreach (var (method, id) in ((string, string)[])[(Basic, Sample.Job), (Post, Sample.FormJob)])
+        {
+            var refusal = await Refusal("jose", Issuer(service), method, id, "another-secret", Sample.CatalogUri, "RS256");
+
+            refusal.GetProperty("name").GetString().Should().Be("WWWAuthenticateChallengeError", method);
+            refusal.GetProperty("status").GetInt32().Should().Be(401, method);
+            refusal.GetProperty("error").GetString().Should().Be("invalid_client", method);
+            refusal.GetProperty("challenges").EnumerateArray().Select(challenge => challenge.GetProperty("scheme").GetString())
+                .Should().Equal(["basic"], method);
+        }
+    }
+
+    // oauth4webapi form-encodes both halves of the Basic credentials, each in its own way with the marks that other libraries leave.
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_gets_a_token_where_id_and_secret_need_encoding()
+    {
+        const string id = "urn:job:a+b c";
+        const string secret = "p%a+s/s=w:ö";
+        var file = $$"""
+            { "resources": [ { "resource": "urn:r", "scopes": [ { "name": "s" } ] } ],
+              "clients": [
+                { "client_id": "{{id}}", "client_secret": "{{secret}}", "scope": "s", "access_token_lifetime": 60 },
+                { "client_id": "{{id}} post", "client_secret": "{{secret}}", "scope": "s", "access_token_lifetime": 60,
+                  "token_endpoint_auth_method": "client_secret_post" } ] }
+            """;
+        await using var service = await RunningService.Start(folder: null, clock: null, file);
+
+        IsTheTokenOf(id, "s", 60, "RS256", await Get("jose", Issuer(service), Basic, id, secret, "urn:r", "RS256"));
+        IsTheTokenOf($"{id} post", "s", 60, "RS256", await Get("jose", Issuer(service), Post, $"{id} post", secret, "urn:r", "RS256"));
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_discovers_an_issuer_with_a_path_and_jose_finds_its_keys()
+    {
+        var url = $"http://127.0.0.1:{RunningProgram.FreePort()}";
+        var issuer = url + "/tenant";
+        await using var service = await RunningService.Start($"--urls={url}", $"--TokenService:Issuer={issuer}");
+
+        foreach (var algorithm in (string[])["oauth2", "oidc"])
+        {
+            var metadata = await Get("discover", issuer, algorithm);
+
+            metadata.GetProperty("issuer").GetString().Should().Be(issuer, algorithm);
+        }
+
+        var verified = await Get("jose", issuer, Basic, Sample.Job, Sample.JobSecret, Sample.CatalogUri, "RS256");
+
+        IsTheTokenOf(Sample.Job, "catalog.search catalog.read", 600, "RS256", verified);
+        verified.GetProperty("claims").GetProperty("iss").GetString().Should().Be(issuer);
+    }
+
+    private static string Issuer(RunningService service) => service.Url.ToString().TrimEnd('/');
+
+    private static void IsTheTokenOf(string client, string scope, int lifetime, string algorithm, JsonElement verified)
+    {
+        var response = verified.GetProperty("response");
+        response.GetProperty("token_type").GetString().Should().Be("bearer", "oauth4webapi writes it in lower case");
+        response.GetProperty("expires_in").GetInt32().Should().Be(lifetime, algorithm);
+        response.GetProperty("scope").GetString().Should().Be(scope, algorithm);
+        var header = verified.GetProperty("header");
+        (header.GetProperty("alg").GetString(), header.GetProperty("typ").GetString()).Should().Be((algorithm, "at+jwt"));
+        var claims = verified.GetProperty("claims");
+        (claims.GetProperty("sub").GetString(), claims.GetProperty("client_id").GetString()).Should().Be((client, client), algorithm);
+        claims.GetProperty("scope").GetString().Should().Be(scope, algorithm);
+        (claims.GetProperty("exp").GetInt64() - claims.GetProperty("iat").GetInt64()).Should().Be(lifetime, algorithm);
+    }
+
+    /// <summary>What the libraries gave.</summary>
+    private static async Task<JsonElement> Get(string mode, params string[] args)
+    {
+        var finished = await Run(mode, args);
+        finished.ExitCode.Should().Be(0, "client.mjs {0} {1} printed:\n{2}", mode, string.Join(' ', args), finished.Error);
+        return LastLine(finished.Output);
+    }
+
+    /// <summary>What the libraries objected to.</summary>
+    private static async Task<JsonElement> Refusal(string mode, params string[] args)
+    {
+        var finished = await Run(mode, args);
+        finished.ExitCode.Should().Be(1, "client.mjs {0} {1} printed:\n{2}", mode, string.Join(' ', args), finished.Output);
+        return LastLine(finished.Error);
+    }
+
+    private static Task<Finished> Run(string mode, string[] args)
+        => RunningProgram.Run("node", [Path.Combine(NodePackages.Folder, "client.mjs"), mode, .. args]);
+
+    // Old versions of Node warn of their own features first.
+    private static JsonElement LastLine(string printed)
+    {
+        var line = printed.TrimEnd().Split('\n')[^1];
+        try
+        {
+            return JsonDocument.Parse(line).RootElement;
+        }
+        catch (JsonException)
+        {
+            throw new InvalidOperationException($"client.mjs printed no JSON:\n{printed}");
+        }
+    }
+}
+
+/// <summary>The packages of <c>NodeClients</c>, installed once for all tests of the class.</summary>
+public sealed class NodePackages : IAsyncLifetime
+{
+    public static string Folder { get; } = Repository.File("TokenService.Tests", "Contracts", "NodeClients");
+
+    public async Task InitializeAsync()
+    {
+        // xunit makes fixtures for skipped tests too, and one that fails would fail them.
+        if (new NeedsFactAttribute("npm", "").Skip is not null)
+        {
+            return;
+        }
+
+        var npm = await RunningProgram.Run("npm", ["ci", "--no-audit", "--no-fund"], Folder);
+        npm.ExitCode.Should().Be(0, "npm ci printed:\n{0}\n{1}", npm.Output, npm.Error);
+    }
+
+    public Task DisposeAsync() => Task.CompletedTask;
+}

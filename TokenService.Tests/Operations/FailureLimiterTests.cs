@@ -1,0 +1,69 @@
+using System;
+using System.Net;
+using FluentAssertions;
+using Microsoft.Extensions.Time.Testing;
+using TokenService.Operations;
+using Xunit;
+
+namespace TokenService.Tests.Operations;
+
+public sealed class FailureLimiterTests
+{
+    private readonly FakeTimeProvider _time = new();
+
+    [Fact]
+    public void Counts_by_address_and_client_id()
+    {
+        var limiter = new FailureLimiter(2, _time);
+        var (here, there) = (IPAddress.Parse("192.0.2.1"), IPAddress.Parse("192.0.2.2"));
+
+        limiter.Count(here, "a").Should().BeNull();
+        limiter.Count(here, "a").Should().BeNull();
+        limiter.Count(here, "a").Should().Be(TimeSpan.FromMinutes(1));
+        limiter.Count(here, "b").Should().BeNull();
+        limiter.Count(there, "a").Should().BeNull();
+        limiter.Count(here.MapToIPv6(), "a").Should().NotBeNull();
+
+        _time.Advance(TimeSpan.FromMinutes(1));
+        limiter.Count(here, "a").Should().BeNull();
+    }
+
+    [Fact]
+    public void Takes_the_addresses_of_an_IPv6_network_as_one()
+    {
+        var limiter = new FailureLimiter(1, _time);
+
+        limiter.Count(IPAddress.Parse("2001:db8::1"), "a").Should().BeNull();
+        limiter.Count(IPAddress.Parse("2001:db8::ffff:2"), "a").Should().NotBeNull();
+        limiter.Count(IPAddress.Parse("2001:db8:0:1::1"), "a").Should().BeNull();
+    }
+
+    [Fact]
+    public void Zero_is_off()
+    {
+        var limiter = new FailureLimiter(0, _time);
+        for (var i = 0; i < 1000; i++)
+        {
+            limiter.Count(IPAddress.Loopback, "a").Should().BeNull();
+        }
+    }
+
+    [Fact]
+    public void A_flood_of_client_ids_takes_no_memory()
+    {
+        var limiter = new FailureLimiter(60, _time);
+        var ids = new string[1000];
+        for (var i = 0; i < ids.Length; i++)
+        {
+            ids[i] = $"client-{i}";
+        }
+
+        var before = GC.GetAllocatedBytesForCurrentThread();
+        for (var i = 0; i < 1_000_000; i++)
+        {
+            limiter.Count(IPAddress.Loopback, ids[i % ids.Length]);
+        }
+
+        (GC.GetAllocatedBytesForCurrentThread() - before).Should().BeLessThan(4096);
+    }
+}

@@ -1,0 +1,103 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using FluentAssertions;
+using Microsoft.Extensions.Configuration;
+using TokenService.Operations;
+using TokenService.Protocol;
+using Xunit;
+
+namespace TokenService.Tests.Operations;
+
+public sealed class SettingsTests
+{
+    [Fact]
+    public void The_defaults_are_those_of_the_documentation()
+    {
+        var settings = Read("/srv/tokens");
+
+        settings.Issuer.Should().BeNull();
+        settings.AccessTokenLifetime.Should().Be(TimeSpan.FromHours(1));
+        settings.SigningAlgorithm.Should().Be("RS256");
+        settings.FailuresPerMinute.Should().Be(60);
+        (settings.ApplyFile, settings.MasterKeyFile, settings.ConnectionString).Should().Be((null, null, null));
+    }
+
+    [Theory]
+    [InlineData("Issuer", "auth.example.com", "an https URL")]
+    [InlineData("Issuer", "", "an https URL")]
+    [InlineData("Issuer", "http://auth.example.com", "an https URL")]
+    [InlineData("Issuer", "https://auth.example.com/", "an https URL")]
+    [InlineData("Issuer", "https://auth.example.com?x=1", "an https URL")]
+    [InlineData("Issuer", "https://auth.example.com#x", "an https URL")]
+    [InlineData("Issuer", "https://user@auth.example.com", "an https URL")]
+    [InlineData("Issuer", "https://AUTH.example.com", "an https URL")]
+    [InlineData("Issuer", "https://auth.example.com/a/../b", "an https URL")]
+    [InlineData("Storage", "Oracle", "Sqlite")]
+    [InlineData("AccessTokenLifetime", "00:00:59", "whole seconds from 00:01:00")]
+    [InlineData("AccessTokenLifetime", "1.00:00:01", "whole seconds from 00:01:00")]
+    [InlineData("AccessTokenLifetime", "00:01:00.5", "whole seconds from 00:01:00")]
+    [InlineData("AccessTokenLifetime", "3600", "whole seconds from 00:01:00")]
+    [InlineData("AccessTokenLifetime", "an hour", "whole seconds from 00:01:00")]
+    [InlineData("SigningAlgorithm", "HS256", "RS256, PS256, ES256")]
+    [InlineData("SigningAlgorithm", "none", "RS256, PS256, ES256")]
+    [InlineData("RateLimit:FailuresPerMinute", "-1", "a whole number")]
+    [InlineData("RateLimit:FailuresPerMinute", "many", "a whole number")]
+    public void A_wrong_value_is_refused_with_key_value_and_what_is_accepted(string key, string value, string accepted)
+    {
+        var read = () => Read("/srv/tokens", ($"TokenService:{key}", value));
+
+        read.Should().Throw<OperatorFaultException>().Which.Message
+            .Should().StartWith($"TokenService:{key} is \"{value}\"; accepted: {accepted}").And.NotContain("\n");
+    }
+
+    [Theory]
+    [InlineData("https://auth.example.com", "")]
+    [InlineData("https://auth.example.com:8443", "")]
+    [InlineData("https://auth.example.com/tenant/a", "/tenant/a")]
+    [InlineData("http://localhost:5080", "")]
+    [InlineData("http://127.0.0.1:5080", "")]
+    [InlineData("http://[::1]:5080/x", "/x")]
+    public void An_issuer_may_be_https_or_on_loopback_and_have_a_path(string issuer, string path)
+    {
+        var settings = Read("/srv/tokens", ("TokenService:Issuer", issuer));
+
+        settings.Issuer.Should().Be(issuer);
+        settings.IssuerPath.Should().Be(path);
+    }
+
+    [Theory]
+    [InlineData("TokenService:Isuer")]
+    [InlineData("TokenService:RateLimit:FailuresPerHour")]
+    public void An_unknown_setting_is_refused(string key)
+    {
+        var read = () => Read("/srv/tokens", (key, "x"));
+
+        read.Should().Throw<OperatorFaultException>().Which.Message.Should().StartWith($"{key} is not a setting; accepted");
+    }
+
+    [Fact]
+    public void Relative_paths_start_from_the_content_root()
+    {
+        var settings = Read("/srv/tokens", ("TokenService:ApplyFile", "clients.json"), ("TokenService:MasterKeyFile", "/run/secrets/key"));
+
+        settings.ApplyFile.Should().Be("/srv/tokens/clients.json");
+        settings.MasterKeyFile.Should().Be("/run/secrets/key");
+    }
+
+    [Fact]
+    public void Outside_Development_an_issuer_is_required()
+    {
+        var production = Read("/srv/tokens") with { Development = false };
+
+        production.Invoking(settings => settings.ForService()).Should().Throw<OperatorFaultException>().WithMessage("TokenService:Issuer is not set*");
+        Read("/srv/tokens").ForService().Issuer.Should().BeNull();
+    }
+
+    internal static Settings Read(string contentRoot, params (string Key, string Value)[] values) => Settings.Read(
+        new ConfigurationBuilder()
+            .AddInMemoryCollection(values.Select(pair => new KeyValuePair<string, string?>(pair.Key, pair.Value)))
+            .Build(),
+        contentRoot,
+        development: true);
+}

@@ -1,0 +1,249 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Threading.Tasks;
+using FluentAssertions;
+using Microsoft.Data.Sqlite;
+using Microsoft.IdentityModel.JsonWebTokens;
+using TokenService.Protocol;
+using TokenService.Storage;
+using TokenService.Tests.Operations;
+using TokenService.Tests.Support;
+using Xunit;
+
+namespace TokenService.Tests.Storage;
+
+public sealed class StoreTests : IDisposable
+{
+    private const string Grant = "grant_type=client_credentials";
+
+    private readonly TemporaryFolder _folder = new();
+
+    public void Dispose() => _folder.Dispose();
+
+    [Fact]
+    public async Task Clients_and_the_signing_key_are_the_same_after_a_restart()
+    {
+        string jwks;
+        await using (var first = await RunningService.Start(_folder, null, Sample.File))
+        {
+            jwks = await first.Http.GetStringAsync("/.well-known/jwks.json");
+        }
+
+        await using var second = await RunningService.Start(_folder, null, null);
+        (await second.Http.GetStringAsync("/.well-known/jwks.json")).Should().Be(jwks);
+        (await second.Token(Grant, $"{Sample.Job}:{Sample.JobSecret}")).Status.Should().Be(200);
+    }
+
+    [Fact]
+    public async Task Another_algorithm_in_the_settings_does_not_change_the_key_in_the_store()
+    {
+        await using (await RunningService.Start(_folder, null, Sample.File))
+        {
+        }
+
+        await using var second = await RunningService.Start(_folder, null, null, "--TokenService:SigningAlgorithm=ES256");
+        new JsonWebToken((await second.Token(Grant, $"{Sample.Job}:{Sample.JobSecret}")).AccessToken).Alg.Should().Be("RS256");
+    }
+
+    [Fact]
+    public async Task Only_the_owner_may_read_what_the_service_writes()
+    {
+        await using var service = await RunningService.Start(_folder, null, Sample.File);
+
+        var files = Directory.GetFiles(_folder.Path).Where(file => Path.GetFileName(file) != "clients.json").ToList();
+
+        files.Select(Path.GetFileName).Should().BeEquivalentTo(
+            "token-service.db", "token-service.db-wal", "token-service.db-shm", "token-service.master-key");
+        foreach (var file in files)
+        {
+            File.GetUnixFileMode(file).Should().Be(UnixFileMode.UserRead | UnixFileMode.UserWrite, file);
+        }
+    }
+
+    [Fact]
+    public async Task The_store_holds_neither_secrets_nor_private_keys_in_clear()
+    {
+        await using var service = await RunningService.Start(_folder, null, Sample.File);
+        var privateKey = service.Store.Current.Keys.Signing.ExportPrivateKey();
+
+        var stored = Stored();
+        stored.AsSpan().IndexOf("reporting-job"u8).Should().BePositive("the search must be able to find");
+        foreach (var secret in (string[])[Sample.JobSecret, Sample.FormSecret, Sample.WideSecret])
+        {
+            stored.AsSpan().IndexOf(System.Text.Encoding.UTF8.GetBytes(secret)).Should().Be(-1);
+        }
+
+        for (var at = 0; at + 16 <= privateKey.Length; at += 16)
+        {
+            // The modulus is public; the store does not hold it either, since all of the key is encrypted.
+            stored.AsSpan().IndexOf(privateKey.AsSpan(at, 16)).Should().Be(-1);
+        }
+    }
+
+    [Fact]
+    public async Task A_wrong_master_key_stops_the_start_and_destroys_nothing()
+    {
+        string jwks;
+        await using (var service = await RunningService.Start(_folder, null, Sample.File))
+        {
+            jwks = await service.Http.GetStringAsync("/.well-known/jwks.json");
+        }
+
+        var file = _folder.File("token-service.master-key");
+        var right = File.ReadAllText(file);
+        File.WriteAllText(file, Convert.ToBase64String(new byte[32]));
+        await StartFails("does not open");
+
+        File.WriteAllText(file, "not a key");
+        await StartFails("must hold 32 random bytes in base64");
+
+        File.Delete(file);
+        await StartFails("is missing");
+        File.Exists(file).Should().BeFalse("a new key would hide that the right one is lost");
+
+        File.WriteAllText(file, right);
+        await using var again = await RunningService.Start(_folder, null, null);
+        (await again.Http.GetStringAsync("/.well-known/jwks.json")).Should().Be(jwks);
+    }
+
+    [Fact]
+    public async Task A_master_key_file_that_a_setting_names_must_be_there()
+    {
+        await StartFails("there is no such file", "--TokenService:MasterKeyFile=my.key");
+
+        _folder.Write("my.key", Convert.ToBase64String(Enumerable.Range(0, 32).Select(i => (byte)i).ToArray()) + "\n");
+        await using var service = await RunningService.Start(_folder, null, Sample.File, "--TokenService:MasterKeyFile=my.key");
+        File.Exists(_folder.File("token-service.master-key")).Should().BeFalse();
+    }
+
+    [Fact]
+    public async Task A_private_key_that_was_moved_to_another_row_does_not_open()
+    {
+        await using (await RunningService.Start(_folder, null, Sample.File))
+        {
+        }
+
+        Sql("INSERT INTO signing_keys SELECT 'moved', algorithm, created_at, private_key FROM signing_keys");
+        await StartFails("signing key");
+    }
+
+    [Fact]
+    public async Task A_file_that_is_no_store_stops_the_start()
+    {
+        _folder.Write("token-service.db", new string('x', 5000));
+
+        await StartFails("cannot be opened");
+    }
+
+    [Fact]
+    public async Task Many_that_start_at_once_on_a_new_store_end_with_one_key()
+    {
+        _folder.Write("clients.json", Sample.File);
+        var started = await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => Task.Run(() => RunningService.Start(_folder, null, null, "--TokenService:ApplyFile=clients.json"))));
+
+        var keys = new HashSet<string>();
+        foreach (var service in started)
+        {
+            service.Store.Refresh();
+            keys.Add(await service.Http.GetStringAsync("/.well-known/jwks.json"));
+            await service.DisposeAsync();
+        }
+
+        keys.Should().ContainSingle();
+    }
+
+    [Fact]
+    public async Task While_the_store_does_not_answer_tokens_go_out_and_readiness_says_so()
+    {
+        await using var service = await RunningService.Start(_folder, null, Sample.File);
+
+        Sql("ALTER TABLE store_version RENAME TO hidden");
+        service.Store.Refresh();
+        (await service.Token(Grant, $"{Sample.Job}:{Sample.JobSecret}")).Status.Should().Be(200);
+        (await service.Send(new(System.Net.Http.HttpMethod.Get, "/health/ready"))).Status.Should().Be(503);
+        (await service.Send(new(System.Net.Http.HttpMethod.Get, "/health/live"))).Status.Should().Be(200);
+
+        Sql("ALTER TABLE hidden RENAME TO store_version");
+        service.Store.Refresh();
+        (await service.Send(new(System.Net.Http.HttpMethod.Get, "/health/ready"))).Status.Should().Be(200);
+    }
+
+    [Fact]
+    public async Task Nothing_is_written_for_a_token()
+    {
+        await using var service = await RunningService.Start(_folder, null, Sample.File);
+        await Task.Delay(1500);
+        var before = Stored();
+
+        for (var i = 0; i < 50; i++)
+        {
+            (await service.Token(Grant, $"{Sample.Job}:{Sample.JobSecret}")).Status.Should().Be(200);
+        }
+
+        Stored().Should().Equal(before);
+    }
+
+    [Fact]
+    public async Task A_stopped_service_leaves_one_file_and_the_key_to_it()
+    {
+        await using (await RunningService.Start(_folder, null, Sample.File))
+        {
+        }
+
+        Directory.GetFiles(_folder.Path).Select(Path.GetFileName).Should().BeEquivalentTo("clients.json", "token-service.db", "token-service.master-key");
+    }
+
+    [Fact]
+    public void A_change_that_fails_half_way_leaves_nothing()
+    {
+        using var store = Store.Open(SettingsTests.Read(_folder.Path));
+        var good = new TokenService.Clients.Resource { Uri = "urn:a", Scopes = [new("s", null)], Origin = TokenService.Clients.Origin.Command };
+        var clash = good with { Uri = "urn:b" };
+
+        store.Registry.Invoking(registry => registry.Change(_ => new RegistryChange { Resources = [good, clash] }))
+            .Should().Throw<StoreUnavailableException>();
+
+        store.Registry.Read().Resources.Should().BeEmpty();
+    }
+
+    [Fact]
+    public void The_library_syncs_every_commit()
+    {
+        using var store = SqliteDataSource.Open(null, _folder.Path);
+        using var connection = store.OpenConnection();
+
+        connection.QuerySingle<string>("PRAGMA journal_mode").Should().Be("wal");
+        connection.QuerySingle<long>("PRAGMA synchronous").Should().Be(2);
+        connection.QuerySingle<long>("PRAGMA foreign_keys").Should().Be(1);
+    }
+
+    // The data of the store: the file and its write-ahead log.
+    private byte[] Stored()
+    {
+        using var all = new MemoryStream();
+        foreach (var name in (string[])["token-service.db", "token-service.db-wal"])
+        {
+            using var file = new FileStream(_folder.File(name), FileMode.Open, FileAccess.Read, FileShare.ReadWrite);
+            file.CopyTo(all);
+        }
+
+        return all.ToArray();
+    }
+
+    private async Task StartFails(string message, params string[] settings)
+    {
+        var start = () => RunningService.Start(_folder, null, null, settings);
+        (await start.Should().ThrowAsync<OperatorFaultException>()).Which.Message.Should().Contain(message).And.NotContain("\n");
+    }
+
+    private void Sql(string sql)
+    {
+        using var connection = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False");
+        connection.Open();
+        using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        command.ExecuteNonQuery();
+    }
+}

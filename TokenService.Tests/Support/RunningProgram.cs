@@ -1,0 +1,129 @@
+using System;
+using System.Collections.Concurrent;
+using System.Collections.Generic;
+using System.Diagnostics;
+using System.Linq;
+using System.Net;
+using System.Net.Http;
+using System.Net.Sockets;
+using System.Threading.Tasks;
+
+namespace TokenService.Tests.Support;
+
+/// <summary>What a finished program left.</summary>
+internal sealed record Finished(int ExitCode, string Output, string Error);
+
+/// <summary>A program in a process of its own.</summary>
+internal sealed class RunningProgram : IAsyncDisposable
+{
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(60);
+
+    private readonly Process _process;
+    private readonly ConcurrentQueue<string> _lines = new();
+
+    private RunningProgram(Process process)
+    {
+        _process = process;
+        process.OutputDataReceived += (_, line) => _lines.Enqueue(line.Data ?? "");
+        process.ErrorDataReceived += (_, line) => _lines.Enqueue(line.Data ?? "");
+    }
+
+    /// <summary>All that it has printed.</summary>
+    public string Printed => string.Join('\n', _lines);
+
+    public int Id => _process.Id;
+
+    public static int FreePort()
+    {
+        using var listener = new TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        return ((IPEndPoint)listener.LocalEndpoint).Port;
+    }
+
+    /// <summary>Runs a program to its end.</summary>
+    public static async Task<Finished> Run(string program, IEnumerable<string> args, string? folder = null, params (string Name, string Value)[] environment)
+    {
+        using var process = Process.Start(StartInfo(program, args, folder, environment))!;
+        var output = process.StandardOutput.ReadToEndAsync();
+        var error = process.StandardError.ReadToEndAsync();
+        try
+        {
+            await process.WaitForExitAsync(new System.Threading.CancellationTokenSource(TimeSpan.FromMinutes(5)).Token);
+        }
+        catch (OperationCanceledException)
+        {
+            process.Kill(entireProcessTree: true);
+            throw new TimeoutException($"{program} {string.Join(' ', args)} did not end.");
+        }
+
+        return new Finished(process.ExitCode, await output, await error);
+    }
+
+    /// <summary>Starts a program that serves, and waits until this address answers 200 or 401.</summary>
+    public static async Task<RunningProgram> Start(
+        string program, IEnumerable<string> args, Uri ready, string? folder = null, params (string Name, string Value)[] environment)
+    {
+        var running = new RunningProgram(Process.Start(StartInfo(program, args, folder, environment))!);
+        running._process.BeginOutputReadLine();
+        running._process.BeginErrorReadLine();
+        using var http = new HttpClient();
+        var since = Stopwatch.StartNew();
+        while (true)
+        {
+            try
+            {
+                using var response = await http.GetAsync(ready);
+                if (response.StatusCode is HttpStatusCode.OK or HttpStatusCode.Unauthorized)
+                {
+                    return running;
+                }
+            }
+            catch (HttpRequestException)
+            {
+                // Not listening yet.
+            }
+
+            if (running._process.HasExited || since.Elapsed > s_patience)
+            {
+                await running.DisposeAsync();
+                throw new InvalidOperationException($"{program} does not answer at {ready}. It printed:\n{running.Printed}");
+            }
+
+            await Task.Delay(20);
+        }
+    }
+
+    /// <summary>Ends it at once, as a crash would (SIGKILL).</summary>
+    public async Task Kill()
+    {
+        _process.Kill();
+        await _process.WaitForExitAsync();
+    }
+
+    public async ValueTask DisposeAsync()
+    {
+        if (!_process.HasExited)
+        {
+            await Kill();
+        }
+
+        _process.Dispose();
+    }
+
+    private static ProcessStartInfo StartInfo(string program, IEnumerable<string> args, string? folder, (string Name, string Value)[] environment)
+    {
+        var info = new ProcessStartInfo(program, args.ToArray())
+        {
+            RedirectStandardOutput = true,
+            RedirectStandardError = true,
+            RedirectStandardInput = true,
+            WorkingDirectory = folder ?? "",
+        };
+        foreach (var (name, value) in environment)
+        {
+            info.Environment[name] = value;
+        }
+
+        return info;
+    }
+}

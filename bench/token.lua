@@ -1,0 +1,14 @@
+-- One request for a token, the same each time. Without a request() of its own wrk builds it once, so the load stays cheap.
+wrk.method = "POST"
+wrk.body = "grant_type=client_credentials"
+wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
+
+-- From the environment: arguments are there for every process to read.
+wrk.headers["Authorization"] = "Basic " .. assert(os.getenv("BASIC_CREDENTIALS"), "BASIC_CREDENTIALS is not set")
+
+function done(summary)
+  local errors = summary.errors
+  io.write(string.format(
+    "result %d requests %d microseconds %d refused %d broken\n",
+    summary.requests, summary.duration, errors.status, errors.connect + errors.read + errors.write + errors.timeout))
+end

@@ -1,0 +1,86 @@
+using System.Net.Http.Headers;
+using System.Net.Http.Json;
+using System.Text;
+using System.Text.Json.Serialization;
+
+namespace ReportingJob;
+
+/// <summary>Gets an access token, and keeps it until shortly before it expires: one token serves many calls.</summary>
+/// <param name="tokenEndpoint">The token endpoint.</param>
+/// <param name="clientId">The client id.</param>
+/// <param name="clientSecret">The client secret.</param>
+/// <param name="scope">The scopes to ask for, separated by spaces.</param>
+/// <param name="time">Its monotonic time is used.</param>
+public sealed class AccessTokenSource(Uri tokenEndpoint, string clientId, string clientSecret, string scope, TimeProvider time) : IDisposable
+{
+    // A token that ends while its request is on the way would be refused.
+    private static readonly TimeSpan s_margin = TimeSpan.FromSeconds(30);
+
+    private readonly HttpClient _http = new();
+    private readonly SemaphoreSlim _one = new(1, 1);
+    private string? _token;
+    private long _fetchedAt;
+    private TimeSpan _goodFor;
+
+    /// <summary>How many tokens have been fetched.</summary>
+    public int Fetched { get; private set; }
+
+    /// <summary>The token to send now.</summary>
+    /// <exception cref="HttpRequestException">The service refused or cannot be reached; the message has its <c>error_description</c>.</exception>
+    public async Task<string> Get(CancellationToken cancellation)
+    {
+        // One fetch at a time: the calls that wait get the same token.
+        await _one.WaitAsync(cancellation);
+        try
+        {
+            if (_token is null || time.GetElapsedTime(_fetchedAt) >= _goodFor)
+            {
+                await Fetch(cancellation);
+            }
+
+            return _token!;
+        }
+        finally
+        {
+            _one.Release();
+        }
+    }
+
+    /// <summary>Drops the token: the API refused it before its time.</summary>
+    public void Forget() => _token = null;
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        _http.Dispose();
+        _one.Dispose();
+    }
+
+    private async Task Fetch(CancellationToken cancellation)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, tokenEndpoint)
+        {
+            Content = new FormUrlEncodedContent([new("grant_type", "client_credentials"), new("scope", scope)]),
+        };
+
+        // RFC 6749 §2.3.1: id and secret are form-encoded before they are joined.
+        var credentials = $"{Uri.EscapeDataString(clientId)}:{Uri.EscapeDataString(clientSecret)}";
+        request.Headers.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(credentials)));
+
+        var asked = time.GetTimestamp();
+        using var response = await _http.SendAsync(request, cancellation);
+        if (!response.IsSuccessStatusCode)
+        {
+            throw new HttpRequestException($"{(int)response.StatusCode} {await response.Content.ReadAsStringAsync(cancellation)}");
+        }
+
+        var answer = await response.Content.ReadFromJsonAsync<TokenAnswer>(cancellation)
+            ?? throw new HttpRequestException("The token endpoint answered without a token.");
+        (_token, _fetchedAt, _goodFor) = (answer.AccessToken, asked, TimeSpan.FromSeconds(answer.ExpiresIn) - s_margin);
+        Fetched++;
+    }
+
+    private sealed record TokenAnswer(
+        [property: JsonPropertyName("access_token")] string AccessToken,
+        [property: JsonPropertyName("expires_in")] long ExpiresIn);
+}
