@@ -89,6 +89,13 @@ public static class Program
             ? builder.Logging.AddSimpleConsole(console => console.SingleLine = true)
             : builder.Logging.AddJsonConsole(console => console.UseUtcTimestamp = true);
 
+        // The framework logs requests with their query, and malformed headers as they came: either may hold a secret. Whatever the
+        // settings say, it speaks up from warnings on. (Critical, not None, for the first: it also makes the trace id.)
+        builder.Logging
+            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore", LogLevel.Warning)
+            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Critical)
+            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Server.Kestrel.BadRequests", LogLevel.Warning);
+
         // A terminal that does not keep up loses lines; it does not hold up requests.
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
     }

@@ -37,9 +37,9 @@ ready() {
 }
 
 # TOKENSERVICE may name a published program; otherwise both are built here.
-dotnet build samples/CatalogApi --nologo -v quiet
+dotnet build samples/CatalogApi --nologo -v quiet --disable-build-servers
 if [ -z "${TOKENSERVICE:-}" ]; then
-    dotnet build TokenService --nologo -v quiet
+    dotnet build TokenService --nologo -v quiet --disable-build-servers
     TOKENSERVICE=TokenService/bin/Debug/net10.0/TokenService
 fi
 

@@ -116,7 +116,7 @@ public sealed class NodeClientTests : IClassFixture<NodePackages>
         }
     }
 
-    // oauth4webapi form-encodes both halves of the Basic credentials, each in its own way with the marks that other libraries leave.
+    // oauth4webapi form-encodes both halves of the Basic credentials; unencoded, the colons in the id would end it.
     [NeedsFact("npm", "apt-get install nodejs npm")]
     public async Task oauth4webapi_gets_a_token_where_id_and_secret_need_encoding()
     {

@@ -94,6 +94,9 @@ public sealed class SettingsTests
         Read("/srv/tokens").ForService().Issuer.Should().BeNull();
     }
 
+    internal static IEnumerable<string> Keys()
+        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit)]).Concat(RateLimitSection.Keys.Select(key => $"{nameof(SettingsSection.RateLimit)}:{key}"));
+
     internal static Settings Read(string contentRoot, params (string Key, string Value)[] values) => Settings.Read(
         new ConfigurationBuilder()
             .AddInMemoryCollection(values.Select(pair => new KeyValuePair<string, string?>(pair.Key, pair.Value)))

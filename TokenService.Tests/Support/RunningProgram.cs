@@ -48,7 +48,8 @@ internal sealed class RunningProgram : IAsyncDisposable
         var error = process.StandardError.ReadToEndAsync();
         try
         {
-            await process.WaitForExitAsync(new System.Threading.CancellationTokenSource(TimeSpan.FromMinutes(5)).Token);
+            using var patience = new System.Threading.CancellationTokenSource(TimeSpan.FromMinutes(3));
+            await process.WaitForExitAsync(patience.Token);
         }
         catch (OperationCanceledException)
         {
@@ -93,10 +94,10 @@ internal sealed class RunningProgram : IAsyncDisposable
         }
     }
 
-    /// <summary>Ends it at once, as a crash would (SIGKILL).</summary>
+    /// <summary>Ends it at once, as a crash would (SIGKILL), with what it started.</summary>
     public async Task Kill()
     {
-        _process.Kill();
+        _process.Kill(entireProcessTree: true);
         await _process.WaitForExitAsync();
     }
 

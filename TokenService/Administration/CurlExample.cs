@@ -21,7 +21,7 @@ public static class CurlExample
 
         var (id, secret) = (client.ClientId!, client.ClientSecrets[0].Reveal());
         var credentials = client.TokenEndpointAuthMethod == AuthenticationMethods.ClientSecretBasic
-            ? $"-u {Quote($"{id}:{secret}")}"
+            ? $"-u {Quote($"{Uri.EscapeDataString(id)}:{Uri.EscapeDataString(secret)}")}"
             : $"--data-urlencode {Quote($"client_id={id}")} --data-urlencode {Quote($"client_secret={secret}")}";
         return $"curl {credentials} -d grant_type={GrantTypes.ClientCredentials} {issuer}/oauth2/token";
     }

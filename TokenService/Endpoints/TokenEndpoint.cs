@@ -31,7 +31,7 @@ public sealed class TokenEndpoint(
     public async Task Handle(HttpContext http)
     {
         var traceId = OAuthResults.TraceId(http);
-        if ((await Decide(http, store.Current, clock.GetUtcNow())).Refused(out var error, out var token))
+        if ((await Decide(http, traceId, store.Current, clock.GetUtcNow())).Refused(out var error, out var token))
         {
             error = Slowed(error, http);
             logger.Refused(http.Request.Path, $"{http.Connection.RemoteIpAddress}", error.Code, error.Reason, traceId);
@@ -42,7 +42,7 @@ public sealed class TokenEndpoint(
         await OAuthResults.Write(http, token);
     }
 
-    private async Task<Result<TokenResponse>> Decide(HttpContext http, StoreSnapshot snapshot, DateTimeOffset now)
+    private async Task<Result<TokenResponse>> Decide(HttpContext http, string traceId, StoreSnapshot snapshot, DateTimeOffset now)
     {
         // 1. Parse: after this, no step sees HTTP.
         if ((await TokenRequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var request))
@@ -74,7 +74,9 @@ public sealed class TokenEndpoint(
         }
 
         // 5. Sign. The sixth step, writing the answer, is the caller's.
-        return AccessTokenIssuer.Issue(granted, issuer(), snapshot.Keys.Signing, now);
+        var token = AccessTokenIssuer.Issue(granted, issuer(), snapshot.Keys.Signing, now);
+        logger.TokenIssued(granted.ClientId, token.Scope, traceId);
+        return token;
     }
 
     private OAuthError Slowed(OAuthError error, HttpContext http)

@@ -18,11 +18,11 @@ public static partial class Log
     public static partial void AnotherAlgorithm(this ILogger logger, string wanted, string actual);
 
     /// <summary>A token was given.</summary>
-    [LoggerMessage(10, LogLevel.Debug, "Token for client {clientId}: scope {scope}. trace_id {traceId}")]
+    [LoggerMessage(10, LogLevel.Debug, "Token for client {clientId}: scope {scope} (trace_id {traceId})")]
     public static partial void TokenIssued(this ILogger logger, string clientId, string scope, string traceId);
 
     /// <summary>A request was refused.</summary>
-    [LoggerMessage(11, LogLevel.Information, "Refused {path} from {address}: {error}: {reason}. trace_id {traceId}")]
+    [LoggerMessage(11, LogLevel.Information, "Refused {path} from {address}: {error}: {reason} (trace_id {traceId})")]
     public static partial void Refused(this ILogger logger, string path, string address, string error, string reason, string traceId);
 
     /// <summary>A declarative file was taken in.</summary>
@@ -46,6 +46,6 @@ public static partial class Log
     public static partial void StoreReadable(this ILogger logger);
 
     /// <summary>A fault of our own in a request.</summary>
-    [LoggerMessage(40, LogLevel.Error, "Failed to answer {path}. trace_id {traceId}")]
+    [LoggerMessage(40, LogLevel.Error, "Failed to answer {path} (trace_id {traceId})")]
     public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);
 }

@@ -2,9 +2,8 @@
 // One line of JSON: on standard output what the libraries gave; on standard error, with exit code 1, what they objected to.
 import { webcrypto } from 'node:crypto';
 
-// Node 18 has these, but not as globals, and the libraries look for them there: so the libraries come after.
+// Node 18 has this, but not as a global, and the libraries look for it there: so the libraries come after.
 globalThis.crypto ??= webcrypto;
-globalThis.CryptoKey ??= webcrypto.CryptoKey;
 const oauth = await import('oauth4webapi');
 const jose = await import('jose');
 

@@ -1,0 +1,101 @@
+using System;
+using System.Collections.Generic;
+using System.Linq;
+using System.Net.Http;
+using System.Text;
+using System.Threading.Tasks;
+using FluentAssertions;
+using TokenService.Tests.Support;
+using Xunit;
+
+namespace TokenService.Tests.Contracts;
+
+/// <summary>A full run of the program with everything logged that can be, and its output searched.</summary>
+public sealed class LogSecrecyTests
+{
+    [Fact]
+    public async Task No_secret_token_or_Authorization_header_is_in_any_log_line_at_any_level()
+    {
+        using var folder = new TemporaryFolder();
+        folder.Write("clients.json", Sample.File);
+        var port = RunningProgram.FreePort();
+        var url = new Uri($"http://127.0.0.1:{port}");
+        List<string> canaries = [Sample.JobSecret, Sample.FormSecret, Sample.WideSecret, Sample.IntrospectorSecret];
+        await using var program = await new Cli(folder).Serve(
+            port,
+            "--TokenService:ApplyFile=clients.json",
+            "--Logging:LogLevel:Default=Trace",
+            "--Logging:Console:LogLevel:Default=Trace",
+            "--Logging:Console:LogLevel:Microsoft.AspNetCore=Trace",
+            "--Logging:Console:LogLevel:Microsoft.AspNetCore.Hosting.Diagnostics=Trace",
+            "--Logging:Console:LogLevel:Microsoft.AspNetCore.Server.Kestrel.BadRequests=Trace");
+        using var http = new HttpClient { BaseAddress = url };
+
+        const string grant = "grant_type=client_credentials";
+        await Send(grant, Sample.Job, Sample.JobSecret);
+        await Send($"{grant}&client_id={Sample.FormJob}&client_secret={Sample.FormSecret}");
+        await Send(grant, Sample.Job, "canary-wrong-secret");
+        await Send(grant, Sample.FormJob, Sample.FormSecret);
+        await Send(grant, "unknown", "canary-of-unknown");
+        await Send($"{grant}&scope=nothing", Sample.Job, Sample.JobSecret);
+        await Send($"{grant}&client_id=x&client_secret=canary-second-way", Sample.Job, Sample.JobSecret);
+        await Send($"{grant}&client_assertion=canary.assertion.x");
+        await Send($"{grant}&client_secret=canary-%zz");
+        await Send($"{grant}&username=u&password=canary-password");
+        await Send($"client_secret=canary-no-grant");
+        await Send(grant, path: "/oauth2/token?client_secret=canary-in-query&client_assertion=canary-assertion-in-query");
+        await Send(grant, path: "/elsewhere?client_secret=canary-in-query");
+
+        // Refused by the web server itself: a header with a control character, a line that is no header, a broken request line.
+        foreach (var header in (string[])["Authorization: Basic canary-\u0001-control", "Authorization Basic canary-no-colon", "X: y\r\n canary-folded"])
+        {
+            await RawHttp.Send(url, $"POST /oauth2/token HTTP/1.1\r\nHost: x\r\n{header}\r\nConnection: close\r\n\r\n");
+        }
+
+        await RawHttp.Send(url, "POST /oauth2/token?client_secret=canary-line HTTP/9.9\r\n\r\n");
+
+        canaries.Add("canary-");
+        await Task.Delay(500);
+        program.Printed.Should().Contain("sent a wrong secret").And.Contain("Token for client reporting-job", "the log must hold what it may hold");
+        foreach (var canary in canaries.SelectMany(Forms))
+        {
+            program.Printed.Should().NotContain(canary);
+        }
+
+        async Task Send(string form, string? clientId = null, string? secret = null, string path = "/oauth2/token")
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, path) { Content = RunningService.Form(form) };
+            if (clientId is not null)
+            {
+                var credentials = Convert.ToBase64String(Encoding.UTF8.GetBytes($"{clientId}:{secret}"));
+                canaries.Add(credentials);
+                request.Headers.Authorization = new("Basic", credentials);
+            }
+
+            using var response = await http.SendAsync(request);
+            var answer = await Answer.Of(response);
+            if (answer.Status == 200)
+            {
+                canaries.AddRange(answer.AccessToken.Split('.').Skip(1));
+            }
+        }
+
+        static IEnumerable<string> Forms(string canary) => [canary, Convert.ToHexString(Encoding.UTF8.GetBytes(canary)), Uri.EscapeDataString(canary)];
+    }
+
+    [Fact]
+    public async Task What_a_caller_sent_cannot_forge_a_log_line()
+    {
+        using var folder = new TemporaryFolder();
+        var port = RunningProgram.FreePort();
+        await using var program = await new Cli(folder, "Development").Serve(port);
+
+        using var http = new HttpClient();
+        using var response = await http.PostAsync(
+            new Uri($"http://127.0.0.1:{port}/oauth2/token"),
+            RunningService.Form("grant_type=client_credentials&client_id=%0Ainfo:+forged%1B%5B31m&client_secret=x"));
+        await Task.Delay(300);
+
+        program.Printed.Should().Contain("\\u000Ainfo: forged\\u001B[31m").And.NotContain("\ninfo: forged").And.NotContain("\u001b[31m");
+    }
+}

@@ -1,0 +1,143 @@
+using System;
+using System.Collections.Generic;
+using System.IO;
+using System.Linq;
+using System.Text.RegularExpressions;
+using System.Threading.Tasks;
+using FluentAssertions;
+using TokenService.Tests.Support;
+using Xunit;
+
+namespace TokenService.Tests.Contracts;
+
+/// <summary>The commands that the README shows, run as they stand, but for the ports and the place of the store.</summary>
+public sealed partial class ReadmeTests
+{
+    private const string Serve = "dotnet run --project TokenService";
+    private const string ServeApi = "dotnet run --project samples/CatalogApi";
+
+    // These are tested elsewhere, or are what is running now.
+    private static readonly string[] s_elsewhere = ["dotnet test", "samples/walk.sh", "dotnet publish TokenService -o out"];
+
+    [NeedsFact("curl", "apt-get install curl")]
+    public async Task Every_command_works_and_answers_what_is_shown()
+    {
+        using var folder = new TemporaryFolder();
+        var (port, apiPort) = (RunningProgram.FreePort(), RunningProgram.FreePort());
+        (string, string)[] environment =
+        [
+            ("ConnectionStrings__TokenService", $"Data Source={folder.File("store.db")}"),
+            ("TOKEN_ISSUER", $"http://localhost:{port}"),
+            ("CATALOG_API", $"http://localhost:{apiPort}"),
+        ];
+        List<RunningProgram> started = [];
+        var state = folder.File("state.sh");
+        await File.WriteAllTextAsync(state, "");
+        var ran = 0;
+        try
+        {
+            foreach (var (block, shown) in Blocks())
+            {
+                foreach (var command in block.Split('\n', StringSplitOptions.RemoveEmptyEntries).Except(s_elsewhere))
+                {
+                    ran++;
+                    if (command == Serve)
+                    {
+                        started.Add(await Start($"{Serve} --no-build -- --urls=http://localhost:{port}", new($"http://localhost:{port}/health/ready")));
+                        continue;
+                    }
+
+                    if (command == ServeApi)
+                    {
+                        started.Add(await Start(
+                            $"{ServeApi} --no-build -- --urls=http://localhost:{apiPort} --Issuer=http://localhost:{port}", new($"http://localhost:{apiPort}/documents")));
+                        continue;
+                    }
+
+                    // One shell for all would be as good; this way each command's own exit status and output are seen.
+                    var line = Local(command).Replace("dotnet run", "dotnet run --no-build", StringComparison.Ordinal);
+                    var finished = await RunningProgram.Run(
+                        "bash", ["-c", $"set -eo pipefail; . '{state}'\n{line}\ndeclare -p TOKEN SECRET 2>/dev/null > '{state}' || true"], Repository.Root, environment);
+                    finished.ExitCode.Should().Be(0, $"{command}\n{finished.Output}{finished.Error}");
+                    if (command == block.TrimEnd().Split('\n')[^1] && shown is not null)
+                    {
+                        Shape(finished.Output).Should().Be(Shape(shown), command);
+                    }
+                }
+            }
+
+            ran.Should().BeGreaterThan(8);
+            started.Should().HaveCount(2);
+
+            // What the program itself printed to paste is the line that the README shows.
+            var pasted = started[0].Printed.Split('\n').Single(line => line.StartsWith("  curl ", StringComparison.Ordinal)).Trim();
+            Blocks().Select(pair => Local(pair.Block).Trim()).Should().Contain(pasted);
+        }
+        finally
+        {
+            foreach (var program in started)
+            {
+                await program.DisposeAsync();
+            }
+        }
+
+        Task<RunningProgram> Start(string command, Uri ready)
+        {
+            var words = command.Split(' ');
+            return RunningProgram.Start(words[0], words[1..], ready, Repository.Root, environment);
+        }
+
+        string Local(string text) => text
+            .Replace("localhost:5080", $"localhost:{port}", StringComparison.Ordinal)
+            .Replace("localhost:5090", $"localhost:{apiPort}", StringComparison.Ordinal);
+    }
+
+    [NeedsFact("curl", "apt-get install curl")]
+    public async Task The_walk_shows_each_answer_and_stops_what_it_started()
+    {
+        var (port, apiPort) = (RunningProgram.FreePort(), RunningProgram.FreePort());
+
+        var walk = await RunningProgram.Run(
+            Repository.File("samples", "walk.sh"),
+            [],
+            null,
+            ("ISSUER", $"http://127.0.0.1:{port}"),
+            ("API", $"http://127.0.0.1:{apiPort}"),
+            ("TOKENSERVICE", Repository.Program));
+
+        walk.ExitCode.Should().Be(0, walk.Output + walk.Error);
+        walk.Output.Should().Contain("\"token_type\":\"Bearer\"").And.Contain("\"title\":\"Tokens for Machines\"")
+            .And.Contain("insufficient_scope").And.Contain("\"error\":\"invalid_client\"").And.Contain("\"error\":\"invalid_scope\"");
+        foreach (var stopped in (int[])[port, apiPort])
+        {
+            using var client = new System.Net.Sockets.TcpClient();
+            var connect = async () => await client.ConnectAsync("127.0.0.1", stopped);
+            await connect.Should().ThrowAsync<System.Net.Sockets.SocketException>();
+        }
+    }
+
+    [Fact]
+    public void Every_setting_is_in_the_README()
+    {
+        var readme = File.ReadAllText(Repository.File("README.md"));
+
+        foreach (var key in Operations.SettingsTests.Keys())
+        {
+            readme.Should().Contain($"`TokenService:{key}`");
+        }
+    }
+
+    // Each shell block, with the json block that follows it directly.
+    private static IEnumerable<(string Block, string? Shown)> Blocks() => CodeBlocks()
+        .Matches(File.ReadAllText(Repository.File("README.md")))
+        .Select(match => (match.Groups["sh"].Value, match.Groups["json"].Success ? match.Groups["json"].Value : null));
+
+    // A token differs each time; its place does not.
+    private static string Shape(string json) => Token().Replace(json, "\"access_token\":\"…\"").Trim();
+
+    [GeneratedRegex("```sh\n(?<sh>.*?)```\n(\n```json\n(?<json>.*?)```)?", RegexOptions.Singleline)]
+    private static partial Regex CodeBlocks();
+
+    [GeneratedRegex("\"access_token\":\"[^\"]*\"")]
+    private static partial Regex Token();
+}
