@@ -19,7 +19,7 @@ public sealed partial class ReadmeTests
     // These are tested elsewhere, or are what is running now.
     private static readonly string[] s_elsewhere = ["dotnet test", "samples/walk.sh", "dotnet publish TokenService -o out"];
 
-    [NeedsFact("curl", "apt-get install curl")]
+    [NeedsFact("bash curl openssl basenc", "apt-get install bash curl openssl coreutils")]
     public async Task Every_command_works_and_answers_what_is_shown()
     {
         using var folder = new TemporaryFolder();
@@ -92,7 +92,7 @@ public sealed partial class ReadmeTests
             .Replace("localhost:5090", $"localhost:{apiPort}", StringComparison.Ordinal);
     }
 
-    [NeedsFact("curl", "apt-get install curl")]
+    [NeedsFact("bash curl", "apt-get install bash curl")]
     public async Task The_walk_shows_each_answer_and_stops_what_it_started()
     {
         var (port, apiPort) = (RunningProgram.FreePort(), RunningProgram.FreePort());

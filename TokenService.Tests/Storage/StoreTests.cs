@@ -154,20 +154,28 @@ public sealed class StoreTests : IDisposable
         keys.Should().ContainSingle();
     }
 
-    [Fact]
-    public async Task While_the_store_does_not_answer_tokens_go_out_and_readiness_says_so()
+    [Theory]
+    [InlineData("ALTER TABLE store_version RENAME TO hidden", "ALTER TABLE hidden RENAME TO store_version")]
+    [InlineData(
+        "CREATE TABLE kept AS SELECT * FROM signing_keys; DELETE FROM signing_keys; UPDATE store_version SET version = version + 1",
+        "INSERT INTO signing_keys SELECT * FROM kept; UPDATE store_version SET version = version + 1")]
+    [InlineData(
+        "CREATE TABLE kept AS SELECT * FROM signing_keys; UPDATE signing_keys SET private_key = x'00'; UPDATE store_version SET version = version + 1",
+        "UPDATE signing_keys SET private_key = (SELECT private_key FROM kept); UPDATE store_version SET version = version + 1")]
+    public async Task While_the_store_cannot_be_read_tokens_go_out_and_readiness_says_so(string damage, string repair)
     {
         await using var service = await RunningService.Start(_folder, null, Sample.File);
 
-        Sql("ALTER TABLE store_version RENAME TO hidden");
+        Sql(damage);
         service.Store.Refresh();
         (await service.Token(Grant, $"{Sample.Job}:{Sample.JobSecret}")).Status.Should().Be(200);
         (await service.Send(new(System.Net.Http.HttpMethod.Get, "/health/ready"))).Status.Should().Be(503);
         (await service.Send(new(System.Net.Http.HttpMethod.Get, "/health/live"))).Status.Should().Be(200);
 
-        Sql("ALTER TABLE hidden RENAME TO store_version");
+        Sql(repair);
         service.Store.Refresh();
         (await service.Send(new(System.Net.Http.HttpMethod.Get, "/health/ready"))).Status.Should().Be(200);
+        (await service.Token(Grant, $"{Sample.Job}:{Sample.JobSecret}")).Status.Should().Be(200);
     }
 
     [Fact]

@@ -6,16 +6,16 @@ using Xunit;
 namespace TokenService.Tests.Support;
 
 /// <summary>
-/// A test that needs a program which may be missing on this machine: it is then reported as skipped, with what installs it. CI has all
+/// A test that needs programs (their names separated by spaces) one of which may be missing on this machine: it is then reported as skipped, with what installs it. CI has all
 /// of them and lets nothing be skipped.
 /// </summary>
 internal sealed class NeedsFactAttribute : FactAttribute
 {
-    public NeedsFactAttribute(string program, string install)
+    public NeedsFactAttribute(string programs, string install)
     {
-        if (!OnPath(program))
+        if (Array.Find(programs.Split(' '), program => !OnPath(program)) is { } missing)
         {
-            Skip = $"needs {program}: {install}";
+            Skip = $"needs {missing}: {install}";
         }
     }
 

@@ -73,15 +73,16 @@ public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch
                     logger.Applied(file, plan.Count(PlannedChange.Added), plan.Count(PlannedChange.Changed), plan.Count(PlannedChange.Removed));
                 }
             }
-            catch (OperatorFaultException fault)
-            {
-                logger.NotApplied(fault.Message);
-                _seen = now;
-            }
             catch (StoreUnavailableException fault)
             {
                 // Tried again at the next tick: the file has not been seen to the end.
                 logger.NotApplied(fault.Message);
+            }
+            catch (Exception fault)
+            {
+                // Whatever it is: the watch must go on.
+                logger.NotApplied(fault.Message);
+                _seen = now;
             }
         }
     }

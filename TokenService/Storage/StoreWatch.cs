@@ -6,7 +6,6 @@ using Microsoft.Extensions.Logging;
 using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Operations;
-using TokenService.Protocol;
 
 namespace TokenService.Storage;
 
@@ -55,8 +54,9 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
                 logger.StoreReadable();
             }
         }
-        catch (Exception fault) when (fault is StoreUnavailableException or OperatorFaultException)
+        catch (Exception fault)
         {
+            // Whatever it is: the watch must go on, and requests with it.
             if (health.Report(answers: false))
             {
                 logger.StoreUnreadable(fault.Message);
