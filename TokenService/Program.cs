@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
@@ -32,7 +33,17 @@ public static class Program
         return CommandLine.Run(words, () => ReadSettings(WebApplication.CreateSlimBuilder(settings)), async () =>
         {
             await using var service = CreateService(settings, TimeProvider.System);
-            await service.RunAsync();
+            try
+            {
+                await service.StartAsync();
+            }
+            catch
+            {
+                await service.StopAsync();
+                throw;
+            }
+
+            await service.WaitForShutdownAsync();
         });
     }
 
@@ -51,11 +62,12 @@ public static class Program
         builder.Services.AddHealthChecks().AddCheck("store", health);
         builder.Services.AddSingleton(services => new StoreWatch(store, keys, health, Logger(services)));
         builder.Services.AddHostedService(services => services.GetRequiredService<StoreWatch>());
-        if (settings.ApplyFile is { } file)
+        var content = settings.ApplyFile is null ? null : DeclarativeFile.Load(settings.ApplyFile, settings.Development);
+        if (content is not null)
         {
-            ApplyFile.Once(file, store.Registry, settings.Development);
+            ApplyFile.Once(content, store.Registry);
             builder.Services.AddHostedService(services => new ApplyFile(
-                file, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, Logger(services)));
+                settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, Logger(services)));
         }
 
         ConfigureHost(builder, settings.Development);
@@ -63,7 +75,7 @@ public static class Program
         app.Lifetime.ApplicationStopped.Register(store.Dispose);
 
         var (watch, logger) = (app.Services.GetRequiredService<StoreWatch>(), Logger(app.Services));
-        var issuer = new Lazy<string>(() => settings.Issuer ?? FirstUrl(app));
+        var issuer = new Lazy<string>(() => settings.Issuer ?? FirstUrl(app), LazyThreadSafetyMode.PublicationOnly);
         IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
         var limiter = new FailureLimiter(settings.FailuresPerMinute, clock);
 
@@ -72,7 +84,7 @@ public static class Program
             settings.IssuerPath,
             new TokenEndpoint(watch, grants, () => issuer.Value, limiter, clock, logger),
             new DiscoveryEndpoint(watch, grants, () => issuer.Value));
-        app.Lifetime.ApplicationStarted.Register(() => Announce(settings, issuer.Value, watch.Current, logger));
+        app.Lifetime.ApplicationStarted.Register(() => Announce(settings, content, issuer.Value, watch.Current, logger));
         return app;
     }
 
@@ -83,18 +95,21 @@ public static class Program
 
     private static void ConfigureHost(WebApplicationBuilder builder, bool development)
     {
-        builder.WebHost.ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
+        builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
         builder.Logging.ClearProviders();
         _ = development
             ? builder.Logging.AddSimpleConsole(console => console.SingleLine = true)
             : builder.Logging.AddJsonConsole(console => console.UseUtcTimestamp = true);
 
         // The framework logs requests with their query, and malformed headers as they came: either may hold a secret. Whatever the
-        // settings say, it speaks up from warnings on. (Critical, not None, for the first: it also makes the trace id.)
+        // settings say, it speaks up from warnings on. (Hosting.Diagnostics also makes the trace id, which None would switch off.)
+        // Starting, stopping and what keeps the service from it, the program says itself.
         builder.Logging
             .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore", LogLevel.Warning)
             .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Critical)
-            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Server.Kestrel.BadRequests", LogLevel.Warning);
+            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Server.Kestrel.BadRequests", LogLevel.Warning)
+            .AddFilter<ConsoleLoggerProvider>("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical)
+            .AddFilter<ConsoleLoggerProvider>("Microsoft.Hosting.Lifetime", LogLevel.Warning);
 
         // A terminal that does not keep up loses lines; it does not hold up requests.
         builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
@@ -109,7 +124,7 @@ public static class Program
         return $"{url.Scheme}://{host}:{url.Port}";
     }
 
-    private static void Announce(Settings settings, string issuer, StoreSnapshot snapshot, ILogger logger)
+    private static void Announce(Settings settings, DeclarativeFile? content, string issuer, StoreSnapshot snapshot, ILogger logger)
     {
         var key = snapshot.Keys.Signing;
         logger.Started(issuer, key.Algorithm, key.Kid, snapshot.Registry.Clients.Count, snapshot.Registry.Resources.Count);
@@ -118,8 +133,7 @@ public static class Program
             logger.AnotherAlgorithm(settings.SigningAlgorithm, key.Algorithm);
         }
 
-        if (settings is { Development: true, ApplyFile: { } file }
-            && CurlExample.For(DeclarativeFile.Load(file, development: true), issuer) is { } line)
+        if (settings.Development && content is not null && CurlExample.For(content, issuer) is { } line)
         {
             Console.Out.WriteLine($"\nTokenService listens at {issuer}. Get a token:\n\n  {line}\n");
         }

@@ -36,14 +36,14 @@ ready() {
     exit 1
 }
 
-# TOKENSERVICE may name a published program; otherwise both are built here.
+# TOKENSERVICE_BINARY may name a published program; otherwise both are built here.
 dotnet build samples/CatalogApi --nologo -v quiet --disable-build-servers
-if [ -z "${TOKENSERVICE:-}" ]; then
+if [ -z "${TOKENSERVICE_BINARY:-}" ]; then
     dotnet build TokenService --nologo -v quiet --disable-build-servers
-    TOKENSERVICE=TokenService/bin/Debug/net10.0/TokenService
+    TOKENSERVICE_BINARY=TokenService/bin/Debug/net10.0/TokenService
 fi
 
-ASPNETCORE_ENVIRONMENT=Development "$TOKENSERVICE" --urls=$issuer --TokenService:Issuer=$issuer \
+ASPNETCORE_ENVIRONMENT=Development "$TOKENSERVICE_BINARY" --urls=$issuer --TokenService:Issuer=$issuer \
     --TokenService:ApplyFile="$PWD/samples/catalog.json" --ConnectionStrings:TokenService="Data Source=$store/store.db" > "$store/service.log" 2>&1 &
 pids+=($!)
 ASPNETCORE_ENVIRONMENT=Development samples/CatalogApi/bin/Debug/net10.0/CatalogApi --urls=$api --Issuer=$issuer \

@@ -35,6 +35,7 @@ public sealed class DeclarativeFileTests
     [InlineData("{} {}", "clients.json is not well-formed JSON at line 1, column 4")]
     [InlineData("{ \"clients\": [], \"clients\": [] }", "clients.json is not well-formed JSON")]
     [InlineData("// no comments\n{}", "clients.json is not well-formed JSON at line 1, column 1")]
+    [InlineData("{ \"clients\": [], \"\\ud800\": 1 }", "clients.json is not well-formed JSON")]
     [InlineData("[]", "the file must be an object, and is an array")]
     [InlineData("""{ "client": [] }""", "client is not a member")]
     [InlineData("""{ "clients": {} }""", "clients must be an array, and is an object")]
@@ -79,15 +80,26 @@ public sealed class DeclarativeFileTests
     [InlineData("\"client_id\": \"a\", \"access_token_lifetime\": 1e99", "access_token_lifetime must be a whole number")]
     [InlineData("\"client_id\": \"a\", \"scope\": \"s\"", "client_secret is missing")]
     [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": []", "client_secret is missing")]
-    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": \"\"", "client_secret[0] is empty")]
-    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": \"a\\n\"", "client_secret[0] has a control character")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": \"\"", "client_secret is empty")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": \"a\\n\"", "client_secret has a control character")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": [\"a\", \"\"]", "client_secret[1] is empty")]
     [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": [\"a\", 5]", "client_secret[1] must be a string")]
-    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret_hash\": \"abc\"", "client_secret_hash[0] must be \"sha256:\"")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret_hash\": \"abc\"", "client_secret_hash must be \"sha256:\"")]
     [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret_hash\": [ { \"hash\": \"x\", \"until\": 5 } ]", "client_secret_hash[0].until is not a member")]
     [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": \"x\", \"client_secret_expires_at\": -1", "client_secret_expires_at must be a time")]
     [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": [\"x\", \"y\"], \"client_secret_expires_at\": 5", "client_secret_expires_at belongs to a single")]
     public void A_wrong_client_is_refused_with_the_place(string members, string message)
         => Refused($$"""{ "clients": [ { {{members}} } ] }""").Should().Contain($"clients[0].{message}").And.EndWith("Nothing was applied.");
+
+    [Fact]
+    public void Bytes_that_are_not_UTF_8_are_refused_wherever_they_are()
+    {
+        foreach (var json in (string[])["{ \"\u00ff\": 1 }", "{ \"clients\": [ { \"client_id\": \"\u00ff\" } ] }", "\u00ff"])
+        {
+            var parse = () => DeclarativeFile.Parse(Encoding.Latin1.GetBytes(json), "clients.json", development: true);
+            parse.Should().Throw<OperatorFaultException>();
+        }
+    }
 
     [Fact]
     public void Every_fault_is_named_not_only_the_first()
@@ -100,7 +112,7 @@ public sealed class DeclarativeFileTests
         var json = $$"""{ "clients": [ { "client_id": "a", "scope": "s", "client_secret": "{{Long[..31]}}" } ] }""";
 
         Parse(json).Clients.Should().HaveCount(1);
-        Refused(json, development: false).Should().Contain("clients[0].client_secret[0] is too short").And.NotContain(Long[..31]);
+        Refused(json, development: false).Should().Contain("clients[0].client_secret is too short").And.NotContain(Long[..31]);
         Parse(json.Replace(Long[..31], Long, StringComparison.Ordinal), development: false).Clients.Should().HaveCount(1);
     }
 

@@ -98,6 +98,10 @@ public sealed class CommandTests : IDisposable
         await _cli.Run("resources", "add", Uri, "--scope", "a");
         await _cli.Run("clients", "add", "--id", "job", "--scope", "a");
 
+        using var listener = new System.Net.Sockets.TcpListener(System.Net.IPAddress.Loopback, 0);
+        listener.Start();
+        var taken = ((System.Net.IPEndPoint)listener.LocalEndpoint).Port;
+
         await Refused("Client \"job\" is registered already.", "clients", "add", "--id", "job", "--scope", "a");
         await Refused("Scope \"b\" is no resource's scope", "clients", "add", "--id", "other", "--scope", "b");
         await Refused("scope must be at most", "clients", "add", "--id", "other", "--scope", "a  b");
@@ -112,6 +116,9 @@ public sealed class CommandTests : IDisposable
         await Refused("TokenService:Isuer is not a setting", "clients", "list", "--TokenService:Isuer=x");
         await Refused("ConnectionStrings:TokenService is malformed", "clients", "list", "--ConnectionStrings:TokenService=Password=geheim;x");
         await Refused("ConnectionStrings:TokenService names no file", "clients", "list", "--ConnectionStrings:TokenService=Data Source=:memory:");
+        await Refused("Failed to bind to address", "--TokenService:Issuer=https://a.example.com", $"--urls=http://127.0.0.1:{taken}");
+        await Refused("No server certificate", "--TokenService:Issuer=https://a.example.com", "--urls=https://127.0.0.1:0");
+        await Refused("DirectoryNotFoundException: /missing", "clients", "list", "--contentRoot=/missing");
         await Refused("cannot be opened", "clients", "list", "--ConnectionStrings:TokenService=Data Source=/missing/folder/x.db");
 
         async Task Refused(string message, params string[] args)

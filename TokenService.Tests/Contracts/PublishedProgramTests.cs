@@ -43,7 +43,7 @@ public sealed class PublishedProgramTests
         }
 
         (await CommandTests.TokenOf(port, Sample.Job, "wrong")).Error.Should().Be("invalid_client");
-        program.Printed.Should().Contain("sent a wrong secret");
+        await program.Prints("sent a wrong secret");
     }
 
     [PublishedFact]

@@ -19,7 +19,7 @@ public sealed partial class ReadmeTests
     // These are tested elsewhere, or are what is running now.
     private static readonly string[] s_elsewhere = ["dotnet test", "samples/walk.sh", "dotnet publish TokenService -o out"];
 
-    [NeedsFact("bash curl openssl basenc", "apt-get install bash curl openssl coreutils")]
+    [NeedsFact("bash curl openssl", "apt-get install bash curl openssl")]
     public async Task Every_command_works_and_answers_what_is_shown()
     {
         using var folder = new TemporaryFolder();
@@ -34,6 +34,7 @@ public sealed partial class ReadmeTests
         var state = folder.File("state.sh");
         await File.WriteAllTextAsync(state, "");
         var ran = 0;
+        var hash = "";
         try
         {
             foreach (var (block, shown) in Blocks())
@@ -59,12 +60,25 @@ public sealed partial class ReadmeTests
                     var finished = await RunningProgram.Run(
                         "bash", ["-c", $"set -eo pipefail; . '{state}'\n{line}\ndeclare -p TOKEN SECRET 2>/dev/null > '{state}' || true"], Repository.Root, environment);
                     finished.ExitCode.Should().Be(0, $"{command}\n{finished.Output}{finished.Error}");
+                    if (command.StartsWith("printf %s \"$SECRET\"", StringComparison.Ordinal))
+                    {
+                        hash = finished.Output;
+                    }
+
                     if (command == block.TrimEnd().Split('\n')[^1] && shown is not null)
                     {
                         Shape(finished.Output).Should().Be(Shape(shown), command);
                     }
                 }
             }
+
+            // The secret stood alone on standard output, and is that of the client.
+            (await File.ReadAllTextAsync(state)).Should().MatchRegex("declare -- SECRET=\"[A-Za-z0-9_-]{43}\"");
+            var secret = SecretIn().Match(await File.ReadAllTextAsync(state)).Groups[1].Value;
+            hash.Trim().Should().Be("sha256:" + Microsoft.IdentityModel.Tokens.Base64UrlEncoder.Encode(
+                System.Security.Cryptography.SHA256.HashData(System.Text.Encoding.UTF8.GetBytes(secret))));
+            var token = await Commands.CommandTests.TokenOf(port, "invoice-mailer", secret);
+            token.Status.Should().Be(200, token.Body);
 
             ran.Should().BeGreaterThan(8);
             started.Should().HaveCount(2);
@@ -103,7 +117,7 @@ public sealed partial class ReadmeTests
             null,
             ("ISSUER", $"http://127.0.0.1:{port}"),
             ("API", $"http://127.0.0.1:{apiPort}"),
-            ("TOKENSERVICE", Repository.Program));
+            ("TOKENSERVICE_BINARY", Repository.Program));
 
         walk.ExitCode.Should().Be(0, walk.Output + walk.Error);
         walk.Output.Should().Contain("\"token_type\":\"Bearer\"").And.Contain("\"title\":\"Tokens for Machines\"")
@@ -137,6 +151,9 @@ public sealed partial class ReadmeTests
 
     [GeneratedRegex("```sh\n(?<sh>.*?)```\n(\n```json\n(?<json>.*?)```)?", RegexOptions.Singleline)]
     private static partial Regex CodeBlocks();
+
+    [GeneratedRegex("SECRET=\"([^\"]*)\"")]
+    private static partial Regex SecretIn();
 
     [GeneratedRegex("\"access_token\":\"[^\"]*\"")]
     private static partial Regex Token();

@@ -351,6 +351,42 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
     }
 
     [Fact]
+    public async Task A_fault_of_our_own_is_answered_in_json_too()
+    {
+        await using var service = await RunningService.Start("--TokenService:SigningAlgorithm=ES256");
+        ((Microsoft.IdentityModel.Tokens.ECDsaSecurityKey)service.Store.Current.Keys.Signing.Credentials.Key).ECDsa.Dispose();
+
+        Refused(await service.Token(Grant, Right), 500, "server_error");
+    }
+
+    [Theory]
+    [InlineData("100%25", "100%25", "sent the right secret by client_secret_basic, and is registered for client_secret_post")]
+    [InlineData("a+b", "a%2Bb", "sent the right secret by client_secret_basic, and is registered for client_secret_post")]
+    [InlineData("a+b", "other", "sent a wrong secret")]
+    public void The_operator_is_told_of_the_reading_that_came_closest(string secret, string sent, string reason)
+    {
+        var client = new TokenService.Clients.Client
+        {
+            ClientId = "c",
+            AuthenticationMethod = "client_secret_post",
+            GrantTypes = [],
+            Scopes = [],
+            Secrets = [new(TokenService.Clients.ClientSecret.Digest(new TokenService.Protocol.Secret(secret)), null, TokenService.Clients.Origin.Command)],
+            Origin = TokenService.Clients.Origin.Command,
+        };
+        var request = new TokenService.Protocol.TokenRequest
+        {
+            Authorization = new TokenService.Protocol.Secret("Basic " + Convert.ToBase64String(Encoding.UTF8.GetBytes($"c:{sent}"))),
+        };
+
+        TokenService.Authentication.ClientAuthenticator
+            .Authenticate(request, new TokenService.Clients.Registry([client], []), DateTimeOffset.UnixEpoch)
+            .Refused(out var error, out _).Should().BeTrue();
+
+        error!.Reason.Should().Be($"client \"c\" {reason}");
+    }
+
+    [Fact]
     public async Task Refused_is_said_in_json_that_is_not_kept_and_repeats_nothing_that_was_sent()
     {
         var answer = await _service.Token("grant_type=mark-a&scope=mark-b", Right);

@@ -231,16 +231,16 @@ public sealed class TokenEndpointTests
     public async Task Two_hundred_requests_at_once_each_get_their_own_answer()
     {
         await using var service = await RunningService.Start("--TokenService:RateLimit:FailuresPerMinute=0");
-        (string Form, string? Basic, int Status, string? Scope)[] kinds =
+        (string Form, string? Basic, int Status, string ScopeOrError)[] kinds =
         [
             (Grant, $"{Sample.Job}:{Sample.JobSecret}", 200, "catalog.search catalog.read"),
             ($"{Grant}&scope=catalog.read", $"{Sample.Job}:{Sample.JobSecret}", 200, "catalog.read"),
             ($"{Grant}&client_id={Sample.FormJob}&client_secret={Sample.FormSecret}", null, 200, "catalog.search"),
-            (Grant, $"{Sample.Job}:{Sample.FormSecret}", 401, null),
-            ("grant_type=password", $"{Sample.Job}:{Sample.JobSecret}", 400, null),
-            ($"{Grant}&scope=orders.read", $"{Sample.Job}:{Sample.JobSecret}", 400, null),
+            (Grant, $"{Sample.Job}:{Sample.FormSecret}", 401, "invalid_client"),
+            ("grant_type=password", $"{Sample.Job}:{Sample.JobSecret}", 400, "unsupported_grant_type"),
+            ($"{Grant}&scope=orders.read", $"{Sample.Job}:{Sample.JobSecret}", 400, "invalid_scope"),
             (Grant, $"{Sample.Wide}:{Sample.WideSecret}", 200, "orders.read catalog.read"),
-            ($"{Grant}&scope=%zz", $"{Sample.Wide}:{Sample.WideSecret}", 400, null),
+            ($"{Grant}&scope=%zz", $"{Sample.Wide}:{Sample.WideSecret}", 400, "invalid_request"),
         ];
 
         var answers = await Task.WhenAll(Enumerable.Range(0, 200).Select(async i =>
@@ -252,11 +252,15 @@ public sealed class TokenEndpointTests
         foreach (var (kind, answer) in answers)
         {
             answer.Status.Should().Be(kind.Status, answer.Body);
-            if (kind.Scope is not null)
+            if (kind.Status != 200)
             {
-                answer.Json.GetProperty("scope").GetString().Should().Be(kind.Scope);
+                answer.Error.Should().Be(kind.ScopeOrError);
+            }
+            else
+            {
+                answer.Json.GetProperty("scope").GetString().Should().Be(kind.ScopeOrError);
                 var token = new JsonWebToken(answer.AccessToken);
-                token.GetClaim("scope").Value.Should().Be(kind.Scope);
+                token.GetClaim("scope").Value.Should().Be(kind.ScopeOrError);
                 token.Subject.Should().Be(kind.Basic?.Split(':')[0] ?? Sample.FormJob);
             }
         }

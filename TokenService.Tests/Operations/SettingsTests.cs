@@ -33,6 +33,7 @@ public sealed class SettingsTests
     [InlineData("Issuer", "https://user@auth.example.com", "an https URL")]
     [InlineData("Issuer", "https://AUTH.example.com", "an https URL")]
     [InlineData("Issuer", "https://auth.example.com/a/../b", "an https URL")]
+    [InlineData("Issuer", "https://auth.example.com/a%20b", "an https URL")]
     [InlineData("Storage", "Oracle", "Sqlite")]
     [InlineData("AccessTokenLifetime", "00:00:59", "whole seconds from 00:01:00")]
     [InlineData("AccessTokenLifetime", "1.00:00:01", "whole seconds from 00:01:00")]
@@ -74,6 +75,14 @@ public sealed class SettingsTests
         var read = () => Read("/srv/tokens", (key, "x"));
 
         read.Should().Throw<OperatorFaultException>().Which.Message.Should().StartWith($"{key} is not a setting; accepted");
+    }
+
+    [Fact]
+    public void A_value_where_a_section_belongs_is_refused()
+    {
+        var read = () => Read("/srv/tokens", ("TokenService:RateLimit", "5"));
+
+        read.Should().Throw<OperatorFaultException>().WithMessage("TokenService:RateLimit is \"5\"; accepted: settings under it: FailuresPerMinute.");
     }
 
     [Fact]

@@ -33,11 +33,38 @@ internal sealed class RunningProgram : IAsyncDisposable
 
     public int Id => _process.Id;
 
+    /// <summary>A port below those that the system hands out itself, so that no client's socket takes it in between.</summary>
     public static int FreePort()
     {
-        using var listener = new TcpListener(IPAddress.Loopback, 0);
-        listener.Start();
-        return ((IPEndPoint)listener.LocalEndpoint).Port;
+        while (true)
+        {
+            var port = Random.Shared.Next(20_000, 32_000);
+            try
+            {
+                using var listener = new TcpListener(IPAddress.Loopback, port);
+                listener.Start();
+                return port;
+            }
+            catch (SocketException)
+            {
+                // Taken.
+            }
+        }
+    }
+
+    /// <summary>Waits until it has printed this: what a program logs comes after what it answers.</summary>
+    public async Task Prints(string text)
+    {
+        var since = Stopwatch.StartNew();
+        while (!Printed.Contains(text, StringComparison.Ordinal))
+        {
+            if (since.Elapsed > s_patience)
+            {
+                throw new TimeoutException($"It did not print {text}, but:\n{Printed}");
+            }
+
+            await Task.Delay(20);
+        }
     }
 
     /// <summary>Runs a program to its end.</summary>

@@ -30,17 +30,15 @@ public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch
     // Nothing yet: an edit between the start of the service and the first tick is not missed.
     private (DateTime Time, long Length) _seen = (default, -1);
 
-    /// <summary>Makes the store agree with a file.</summary>
-    /// <param name="file">The path.</param>
+    /// <summary>Makes the store agree with a file, wholly or not at all.</summary>
+    /// <param name="content">The file.</param>
     /// <param name="store">The clients and resources.</param>
-    /// <param name="development">Whether secrets may be short.</param>
     /// <param name="dryRun">Whether to plan only.</param>
     /// <returns>What was, or would be, done.</returns>
-    /// <exception cref="OperatorFaultException">The file is wrong; nothing of it is applied.</exception>
+    /// <exception cref="OperatorFaultException">File and store contradict each other; nothing is applied.</exception>
     /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
-    public static ApplyPlan Once(string file, RegistryStore store, bool development, bool dryRun = false)
+    public static ApplyPlan Once(DeclarativeFile content, RegistryStore store, bool dryRun = false)
     {
-        var content = DeclarativeFile.Load(file, development);
         if (dryRun)
         {
             return ApplyPlan.Make(store.Read(), content);
@@ -65,7 +63,7 @@ public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch
 
             try
             {
-                var plan = Once(file, store, development);
+                var plan = Once(DeclarativeFile.Load(file, development), store);
                 watch.Refresh();
                 _seen = now;
                 if (!plan.Changes.IsEmpty)

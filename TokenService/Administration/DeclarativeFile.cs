@@ -59,6 +59,11 @@ public sealed class DeclarativeFile
             using var document = JsonDocument.Parse(utf8[bom..], new JsonDocumentOptions { AllowDuplicateProperties = false });
             file.ReadFile(document.RootElement, development);
         }
+        catch (InvalidOperationException fault)
+        {
+            // How the library says that the name of a member is not Unicode.
+            throw new OperatorFaultException($"{name} is not well-formed JSON: it has bytes or escapes that are no Unicode text. Nothing was applied.", fault);
+        }
         catch (JsonException fault)
         {
             var place = fault.LineNumber is { } line ? $" at line {line + 1}, column {fault.BytePositionInLine + 1}" : "";
@@ -278,7 +283,7 @@ public sealed class DeclarativeFile
 
     private string Text(JsonElement element, string at)
     {
-        // A lone surrogate, written as an escape, is no text: GetString would throw.
+        // Half of a surrogate pair, or bytes that are not UTF-8: GetString throws.
         if (element.ValueKind == JsonValueKind.String)
         {
             try
@@ -287,7 +292,7 @@ public sealed class DeclarativeFile
             }
             catch (InvalidOperationException)
             {
-                Fault(at, "is not Unicode text: half of a surrogate pair stands alone");
+                Fault(at, "is not Unicode text");
                 return "";
             }
         }
@@ -324,5 +329,5 @@ public sealed class DeclarativeFile
     private void Fault(string place, string message) => _faults.Add($"{place} {message}");
 
     // A member's name goes into messages; it is the operator's own, but may hold anything.
-    private static string Word(string name) => Printable.Quote(name)[1..^1];
+    private static string Word(string name) => Printable.Escape(name);
 }

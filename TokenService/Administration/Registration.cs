@@ -8,8 +8,7 @@ namespace TokenService.Administration;
 
 /// <summary>Registers one resource or client, for the commands that do so.</summary>
 /// <param name="store">Where to.</param>
-/// <param name="development">Whether secrets may be short.</param>
-public sealed class Registration(RegistryStore store, bool development)
+public sealed class Registration(RegistryStore store)
 {
     /// <summary>Registers a new resource with its scopes.</summary>
     /// <exception cref="OperatorFaultException">The metadata is wrong, or the resource or one of its scopes is there already.</exception>
@@ -41,7 +40,7 @@ public sealed class Registration(RegistryStore store, bool development)
     /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
     public Client Add(ClientMetadata metadata)
     {
-        Check(metadata, new ClientMetadataRules(development));
+        Check(metadata, new ClientMetadataRules(development: false));
         var client = metadata.ToClient(Origin.Command);
         store.Change(registry =>
         {

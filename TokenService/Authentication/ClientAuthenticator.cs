@@ -26,18 +26,19 @@ public static class ClientAuthenticator
             return error;
         }
 
-        OAuthError? first = null;
+        OAuthError? told = null;
         foreach (var reading in sent.Readings)
         {
-            if (!Check(reading, sent.Method, request.ClientId, registry, now).Refused(out var refusal, out var client))
+            if (!Check(reading, sent.Method, request.ClientId, registry, now, out var match).Refused(out var refusal, out var client))
             {
                 return client;
             }
 
-            first ??= refusal;
+            // The operator is told of the reading that came closest.
+            told = told is null || match != SecretMatch.None ? refusal : told;
         }
 
-        return first!;
+        return told!;
     }
 
     private static Result<SentCredentials> ReadCredentials(TokenRequest request) => request switch
@@ -53,10 +54,10 @@ public static class ClientAuthenticator
     };
 
     private static Result<AuthenticatedClient> Check(
-        CredentialReading sent, string method, string? idInForm, Registry registry, DateTimeOffset now)
+        CredentialReading sent, string method, string? idInForm, Registry registry, DateTimeOffset now, out SecretMatch match)
     {
         var client = registry.FindClient(sent.ClientId);
-        var match = ClientSecret.Match(sent.Secret, client?.Secrets ?? [], now);
+        match = ClientSecret.Match(sent.Secret, client?.Secrets ?? [], now);
 
         return (client, match) switch
         {

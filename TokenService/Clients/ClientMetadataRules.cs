@@ -1,4 +1,6 @@
 using System;
+using System.Collections.Generic;
+using System.Globalization;
 using System.Linq;
 using FluentValidation;
 using TokenService.Protocol;
@@ -56,6 +58,7 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .OverridePropertyName("client_secret");
 
         RuleForEach(client => client.ClientSecrets)
+            .OverrideIndexer((_, all, _, index) => Place(all, index))
             .Cascade(CascadeMode.Stop)
             .Must(secret => secret.Reveal().Length > 0).WithMessage("is empty")
             .Must(secret => development || secret.Reveal().Length >= ClientSecret.MinLength)
@@ -66,6 +69,7 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .OverridePropertyName("client_secret");
 
         RuleForEach(client => client.ClientSecretHashes)
+            .OverrideIndexer((_, all, _, index) => Place(all, index))
             .Cascade(CascadeMode.Stop)
             .Must(hash => ClientSecret.ParseHash(hash.Hash) is not null)
             .WithMessage("must be \"sha256:\" and the SHA-256 of the secret in base64url without padding (43 characters)")
@@ -81,6 +85,9 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .WithMessage("belongs to a single client_secret or client_secret_hash; in an array give each hash its own \"expires_at\"")
             .OverridePropertyName("client_secret_expires_at");
     }
+
+    // A single one is mostly not written as an array.
+    private static string Place<T>(IEnumerable<T> all, int index) => all.Count() == 1 ? "" : string.Create(CultureInfo.InvariantCulture, $"[{index}]");
 
     // The last second of the year 9999, the end of what a DateTimeOffset holds.
     private static bool IsTime(long? seconds) => seconds is null or (>= 0 and <= 253_402_300_799);

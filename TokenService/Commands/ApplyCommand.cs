@@ -23,8 +23,8 @@ internal static class ApplyCommand
         {
             var current = settings();
             using var store = Store.Open(current);
-            var path = Path.GetFullPath(parsed.GetRequiredValue(file));
-            var plan = ApplyFile.Once(path, store.Registry, current.Development, parsed.GetValue(dryRun));
+            var content = DeclarativeFile.Load(Path.GetFullPath(parsed.GetRequiredValue(file)), current.Development);
+            var plan = ApplyFile.Once(content, store.Registry, parsed.GetValue(dryRun));
             if (parsed.GetValue(CommandLine.Json))
             {
                 CommandOutput.WriteJson(Listing.Of(plan, parsed.GetValue(dryRun)), ListingJson.Default.PlanListing);

@@ -33,10 +33,9 @@ internal static class ClientsCommands
         var command = new Command("add", "Registers a client. Its secret is printed once, alone on standard output.") { id, scope, name, method, lifetime };
         command.SetAction(parsed =>
         {
-            var current = settings();
             var secret = ClientSecret.Generate();
-            using var store = Store.Open(current);
-            var client = new Registration(store.Registry, current.Development).Add(new ClientMetadata
+            using var store = Store.Open(settings());
+            var client = new Registration(store.Registry).Add(new ClientMetadata
             {
                 ClientId = parsed.GetRequiredValue(id),
                 ClientName = parsed.GetValue(name),

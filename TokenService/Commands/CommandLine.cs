@@ -2,7 +2,6 @@ using System;
 using System.Collections.Generic;
 using System.CommandLine;
 using System.CommandLine.Invocation;
-using System.IO;
 using System.Linq;
 using System.Reflection;
 using System.Runtime.InteropServices;
@@ -21,7 +20,7 @@ namespace TokenService.Commands;
 /// </remarks>
 public static class CommandLine
 {
-    private static readonly string[] s_hostSettings = ["urls", "environment", "contentRoot"];
+    private static readonly string[] s_hostSettings = ["urls", "http_ports", "https_ports", "environment", "contentRoot"];
 
     /// <summary>Prints results as JSON.</summary>
     internal static Option<bool> Json { get; } = new("--json") { Description = "Print machine-readable output.", Recursive = true };
@@ -71,9 +70,11 @@ public static class CommandLine
         {
             return await parsed.InvokeAsync(new InvocationConfiguration { EnableDefaultExceptionHandler = false, ProcessTerminationTimeout = null });
         }
-        catch (Exception fault) when (fault is OperatorFaultException or StoreUnavailableException or IOException or FormatException)
+        catch (Exception fault)
         {
-            await Console.Error.WriteLineAsync(fault.Message.ReplaceLineEndings(" "));
+            // An operator can mend the first two; the others are named, so that they can be looked up.
+            var name = fault is OperatorFaultException or StoreUnavailableException ? "" : $"{fault.GetType().Name}: ";
+            await Console.Error.WriteLineAsync($"{name}{fault.Message}".ReplaceLineEndings(" "));
             return 1;
         }
     }

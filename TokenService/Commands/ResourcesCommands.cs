@@ -26,11 +26,10 @@ internal static class ResourcesCommands
         var command = new Command("add", "Registers a resource.") { uri, scope, name };
         command.SetAction(parsed =>
         {
-            var current = settings();
             var names = ScopeSyntax.Split(parsed.GetRequiredValue(scope))
                 ?? throw new OperatorFaultException($"--scope must be at most {ScopeSyntax.MaxNames} scope names with single spaces between them.");
-            using var store = Store.Open(current);
-            var resource = new Registration(store.Registry, current.Development).Add(new ResourceMetadata
+            using var store = Store.Open(settings());
+            var resource = new Registration(store.Registry).Add(new ResourceMetadata
             {
                 Resource = parsed.GetRequiredValue(uri),
                 Name = parsed.GetValue(name),

@@ -16,23 +16,8 @@ public static class OAuthResults
     private const string Realm = "Basic realm=\"TokenService\"";
 
     /// <summary>32 hexadecimal digits: the W3C trace id of the request, so that logs and traces have the same.</summary>
-    public static string TraceId(HttpContext http)
-    {
-        if (Activity.Current is { } activity)
-        {
-            return activity.TraceId.ToHexString();
-        }
-
-        // Nobody traces: an id of our own, the same for the whole request.
-        if (http.Items.TryGetValue(typeof(ActivityTraceId), out var known))
-        {
-            return (string)known!;
-        }
-
-        var made = ActivityTraceId.CreateRandom().ToHexString();
-        http.Items[typeof(ActivityTraceId)] = made;
-        return made;
-    }
+    public static string TraceId()
+        => (Activity.Current?.TraceId ?? ActivityTraceId.CreateRandom()).ToHexString();
 
     /// <summary>Writes a token (RFC 6749 §5.1).</summary>
     public static Task Write(HttpContext http, TokenResponse token)

@@ -49,7 +49,7 @@ public static class Routes
         }
         catch (Exception fault) when (!http.Response.HasStarted)
         {
-            var traceId = OAuthResults.TraceId(http);
+            var traceId = OAuthResults.TraceId();
             logger.Failed(fault, http.Request.Path, traceId);
             http.Response.Clear();
             await OAuthResults.Write(http, OAuthError.ServerError, traceId);

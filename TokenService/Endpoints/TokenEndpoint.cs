@@ -30,7 +30,7 @@ public sealed class TokenEndpoint(
     /// <summary>Answers one request.</summary>
     public async Task Handle(HttpContext http)
     {
-        var traceId = OAuthResults.TraceId(http);
+        var traceId = OAuthResults.TraceId();
         if ((await Decide(http, traceId, store.Current, clock.GetUtcNow())).Refused(out var error, out var token))
         {
             error = Slowed(error, http);
@@ -59,7 +59,7 @@ public sealed class TokenEndpoint(
         // 3. Choose the grant: one that the service has and the client is registered for.
         if (!_grants.TryGetValue(request.GrantType!, out var grant))
         {
-            return OAuthError.UnsupportedGrantType(_grantTypes, $"grant_type {Printable.Quote(request.GrantType!)}");
+            return OAuthError.UnsupportedGrantType(_grantTypes, $"client {Printable.Quote(client.Client.ClientId)} asked for grant_type {Printable.Quote(request.GrantType!)}");
         }
 
         if (!client.Client.GrantTypes.Contains(grant.GrantType))

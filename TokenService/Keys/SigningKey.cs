@@ -13,13 +13,14 @@ public sealed class SigningKey
 
     private readonly AsymmetricAlgorithm _keyPair;
 
-    private SigningKey(string algorithm, DateTimeOffset createdAt, AsymmetricAlgorithm keyPair)
+    private SigningKey(string algorithm, AsymmetricAlgorithm keyPair)
     {
-        (Algorithm, CreatedAt, _keyPair) = (algorithm, createdAt, keyPair);
+        (Algorithm, _keyPair) = (algorithm, keyPair);
         PublicKey = PublicPart(algorithm, keyPair);
         SecurityKey key = keyPair switch
         {
-            // From parameters, so that the library keeps one RSA object for each request that is signing, not one for all.
+            // From parameters, so that the library keeps one RSA object for each request that is signing, not one for all: requests
+            // would wait for each other's blinding. An EC key has none, and OpenSSL signs with one object in many threads.
             RSA rsa => new RsaSecurityKey(rsa.ExportParameters(includePrivateParameters: true)),
             ECDsa ecdsa => new ECDsaSecurityKey(ecdsa),
             _ => throw new ArgumentException("An RSA or EC key is needed.", nameof(keyPair)),
@@ -34,9 +35,6 @@ public sealed class SigningKey
     /// <summary>One of <see cref="SigningAlgorithms"/>.</summary>
     public string Algorithm { get; }
 
-    /// <summary>When the key was made.</summary>
-    public DateTimeOffset CreatedAt { get; }
-
     /// <summary>The public part, as the JWKS shows it.</summary>
     public PublicJwk PublicKey { get; }
 
@@ -45,19 +43,17 @@ public sealed class SigningKey
 
     /// <summary>Makes a key: RSA with 2048 bits, or EC on P-256 for <c>ES256</c>.</summary>
     /// <param name="algorithm">One of <see cref="SigningAlgorithms"/>.</param>
-    /// <param name="now">The time of making.</param>
-    public static SigningKey Generate(string algorithm, DateTimeOffset now) => new(
+    public static SigningKey Generate(string algorithm) => new(
         algorithm,
-        now,
         algorithm == SigningAlgorithms.ES256 ? ECDsa.Create(ECCurve.NamedCurves.nistP256) : RSA.Create(RsaBits));
 
     /// <summary>Reads a key that <see cref="ExportPrivateKey"/> wrote.</summary>
     /// <exception cref="CryptographicException">The bytes are not such a key.</exception>
-    public static SigningKey Import(string algorithm, DateTimeOffset createdAt, ReadOnlySpan<byte> privateKey)
+    public static SigningKey Import(string algorithm, ReadOnlySpan<byte> privateKey)
     {
         AsymmetricAlgorithm keyPair = algorithm == SigningAlgorithms.ES256 ? ECDsa.Create() : RSA.Create();
         keyPair.ImportPkcs8PrivateKey(privateKey, out _);
-        return new SigningKey(algorithm, createdAt, keyPair);
+        return new SigningKey(algorithm, keyPair);
     }
 
     /// <summary>The private key in PKCS #8 (DER), for <see cref="KeyProtector"/> and nothing else.</summary>

@@ -56,7 +56,13 @@ public sealed record Settings
     {
         var section = configuration.GetSection(SettingsSection.Name);
         RefuseUnknown(section, SettingsSection.Keys);
-        RefuseUnknown(section.GetSection(nameof(SettingsSection.RateLimit)), RateLimitSection.Keys);
+        var rateLimit = section.GetSection(nameof(SettingsSection.RateLimit));
+        RefuseUnknown(rateLimit, RateLimitSection.Keys);
+        if (rateLimit.Value is { Length: > 0 } value)
+        {
+            throw new OperatorFaultException(
+                $"{rateLimit.Path} is {Printable.Quote(value)}; accepted: settings under it: {string.Join(", ", RateLimitSection.Keys)}.");
+        }
 
         var values = section.Get<SettingsSection>() ?? new SettingsSection();
         var fault = new SettingsRules().Validate(values).Errors.FirstOrDefault();
@@ -95,7 +101,7 @@ public sealed record Settings
         if (unknown is not null)
         {
             throw new OperatorFaultException(
-                $"{section.Path}:{Printable.Quote(unknown.Key)[1..^1]} is not a setting; accepted under {section.Path}: {string.Join(", ", known)}.");
+                $"{section.Path}:{Printable.Escape(unknown.Key)} is not a setting; accepted under {section.Path}: {string.Join(", ", known)}.");
         }
     }
 }
@@ -159,7 +165,7 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
         => Uri.TryCreate(text, UriKind.Absolute, out var uri)
             && (uri.Scheme == Uri.UriSchemeHttps || (uri.Scheme == Uri.UriSchemeHttp && IsLoopback(uri)))
             && uri.Query.Length == 0 && uri.Fragment.Length == 0 && uri.UserInfo.Length == 0
-            && !text.EndsWith('/') && !text.Contains('?', StringComparison.Ordinal) && !text.Contains('#', StringComparison.Ordinal)
+            && !text.EndsWith('/') && !text.AsSpan().ContainsAny("?#%")
 
             // As it is written, it must be what it means: the issuer is compared character by character.
             && uri.GetComponents(UriComponents.SchemeAndServer | UriComponents.Path, UriFormat.UriEscaped).TrimEnd('/') == text;

@@ -15,22 +15,26 @@ public static class Printable
     /// </summary>
     public static string Quote(string text)
     {
-        var quoted = new StringBuilder("\"", MaxLength + 8);
+        var escaped = $"\"{Escape(text)}\"";
+        return text.Length > MaxLength ? string.Create(CultureInfo.InvariantCulture, $"{escaped}… ({text.Length} characters)") : escaped;
+    }
+
+    /// <summary>The same without quotes, for a name.</summary>
+    public static string Escape(string text)
+    {
+        var escaped = new StringBuilder(MaxLength);
         foreach (var c in text.AsSpan(0, Math.Min(text.Length, MaxLength)))
         {
             if (c is >= ' ' and <= '~' and not '"' and not '\\')
             {
-                quoted.Append(c);
+                escaped.Append(c);
             }
             else
             {
-                quoted.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:X4}");
+                escaped.Append(CultureInfo.InvariantCulture, $"\\u{(int)c:X4}");
             }
         }
 
-        quoted.Append('"');
-        return text.Length > MaxLength
-            ? quoted.Append(CultureInfo.InvariantCulture, $"… ({text.Length} characters)").ToString()
-            : quoted.ToString();
+        return escaped.ToString();
     }
 }

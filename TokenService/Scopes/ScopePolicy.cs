@@ -37,7 +37,7 @@ public static class ScopePolicy
             {
                 return OAuthError.InvalidScope(
                     $"scope is malformed: at most {ScopeSyntax.MaxNames} scope names of printable ASCII, with single spaces between them.",
-                    "malformed scope");
+                    $"client {Printable.Quote(client.ClientId)} sent a malformed scope");
             }
 
             foreach (var name in wanted)
@@ -47,7 +47,7 @@ public static class ScopePolicy
                     return OAuthError.InvalidScope(
                         "The client is not registered for one of the scopes asked for, or there is no such scope. Leave scope out to " +
                         "get all that it is registered for.",
-                        $"the client is not registered for scope {Printable.Quote(name)}");
+                        $"client {Printable.Quote(client.ClientId)} is not registered for scope {Printable.Quote(name)}");
                 }
             }
         }
@@ -59,7 +59,7 @@ public static class ScopePolicy
             {
                 return OAuthError.InvalidTarget(
                     "resource must be the absolute URI, without a fragment, of a resource that the client has a scope of; one named here is not.",
-                    $"the client has no scope of resource {Printable.Quote(resource)}");
+                    $"client {Printable.Quote(client.ClientId)} has no scope of resource {Printable.Quote(resource)}");
             }
         }
 
@@ -71,7 +71,7 @@ public static class ScopePolicy
         {
             return OAuthError.InvalidScope(
                 "No scope is left: none of the scopes asked for belongs to a resource named.",
-                "no scope left after narrowing to the resources named");
+                $"client {Printable.Quote(client.ClientId)} has no scope left after narrowing to the resources named");
         }
 
         return new GrantedScopes(

@@ -25,7 +25,7 @@ internal static partial class DurableFile
                 stream.Flush(flushToDisk: true);
             }
 
-            File.Move(beside, file, overwrite: false);
+            GiveName(beside, file);
             SyncFolder(Path.GetDirectoryName(file)!);
         }
         catch (IOException) when (File.Exists(file))
@@ -35,6 +35,19 @@ internal static partial class DurableFile
         finally
         {
             File.Delete(beside);
+        }
+    }
+
+    // By a link, which fails where the name is taken; what .NET calls a move without overwriting looks first and then overwrites.
+    private static void GiveName(string beside, string file)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            File.Move(beside, file, overwrite: false);
+        }
+        else if (Link(beside, file) != 0)
+        {
+            throw new IOException(Marshal.GetPInvokeErrorMessage(Marshal.GetLastPInvokeError()));
         }
     }
 
@@ -53,6 +66,9 @@ internal static partial class DurableFile
             _ = Close(descriptor);
         }
     }
+
+    [LibraryImport("libc", EntryPoint = "link", StringMarshalling = StringMarshalling.Utf8, SetLastError = true)]
+    private static partial int Link(string from, string to);
 
     [LibraryImport("libc", EntryPoint = "open", StringMarshalling = StringMarshalling.Utf8)]
     private static partial int Open(string path, int flags);

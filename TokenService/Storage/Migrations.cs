@@ -10,7 +10,7 @@ using System.Reflection;
 namespace TokenService.Storage;
 
 /// <summary>
-/// Brings the store's schema up to date: numbered SQL files, each applied once, in a transaction of its own. They only add, so that
+/// Brings the store's schema up to date: numbered SQL files, each applied once, all that are missing in one transaction. They only add, so that
 /// the build before this one still runs on the schema after it.
 /// </summary>
 internal static class Migrations

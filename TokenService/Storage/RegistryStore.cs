@@ -38,9 +38,8 @@ public sealed class RegistryStore(DbDataSource dataSource)
     /// returns, the change survives a crash.
     /// </summary>
     /// <param name="decide">Gives the change, or throws to leave everything as it is.</param>
-    /// <returns>The state before the change.</returns>
     /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
-    public Registry Change(Func<Registry, RegistryChange> decide) => StoreTransaction.Write(dataSource, connection =>
+    public void Change(Func<Registry, RegistryChange> decide) => StoreTransaction.Write(dataSource, connection =>
     {
         var before = Read(connection);
         var change = decide(before);
@@ -49,8 +48,6 @@ public sealed class RegistryStore(DbDataSource dataSource)
             Write(connection, before, change);
             StoreTransaction.CountVersion(connection);
         }
-
-        return before;
     });
 
     internal static Registry Read(DbConnection connection)

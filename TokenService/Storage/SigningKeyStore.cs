@@ -30,14 +30,13 @@ public sealed class SigningKeyStore(DbDataSource dataSource, KeyProtector protec
             return;
         }
 
-        var key = SigningKey.Generate(algorithm, now);
+        var key = SigningKey.Generate(algorithm);
         var privateKey = key.ExportPrivateKey();
         var encrypted = protector.Protect(privateKey, Table, key.Kid, Purpose);
         CryptographicOperations.ZeroMemory(privateKey);
         StoreTransaction.Write(dataSource, connection =>
         {
-            var first = !Any(connection);
-            if (first)
+            if (!Any(connection))
             {
                 connection.Execute(
                     "INSERT INTO signing_keys (kid, algorithm, created_at, private_key) VALUES (@kid, @algorithm, @createdAt, @privateKey)",
@@ -47,8 +46,6 @@ public sealed class SigningKeyStore(DbDataSource dataSource, KeyProtector protec
                     ("@privateKey", encrypted));
                 StoreTransaction.CountVersion(connection);
             }
-
-            return first;
         });
     }
 
@@ -57,19 +54,18 @@ public sealed class SigningKeyStore(DbDataSource dataSource, KeyProtector protec
     internal ImmutableArray<SigningKey> Read(DbConnection connection)
         =>
         [
-            .. connection.Query("SELECT kid, algorithm, created_at, private_key FROM signing_keys ORDER BY created_at, kid", row => Open(
+            .. connection.Query("SELECT kid, algorithm, private_key FROM signing_keys ORDER BY created_at, kid", row => Open(
                 row.GetString(0),
                 row.GetString(1),
-                DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(2)),
-                row.GetFieldValue<byte[]>(3))),
+                row.GetFieldValue<byte[]>(2))),
         ];
 
-    private SigningKey Open(string kid, string algorithm, DateTimeOffset createdAt, byte[] encrypted)
+    private SigningKey Open(string kid, string algorithm, byte[] encrypted)
     {
         try
         {
             var privateKey = protector.Unprotect(encrypted, Table, kid, Purpose);
-            var key = SigningKey.Import(algorithm, createdAt, privateKey);
+            var key = SigningKey.Import(algorithm, privateKey);
             CryptographicOperations.ZeroMemory(privateKey);
             return key;
         }

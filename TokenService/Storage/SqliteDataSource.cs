@@ -61,9 +61,17 @@ public sealed class SqliteDataSource : DbDataSource
     protected override DbConnection OpenDbConnection()
     {
         var connection = new SqliteConnection(ConnectionString);
-        connection.Open();
-        connection.Execute("PRAGMA synchronous = FULL");
-        return connection;
+        try
+        {
+            connection.Open();
+            connection.Execute("PRAGMA synchronous = FULL");
+            return connection;
+        }
+        catch
+        {
+            connection.Dispose();
+            throw;
+        }
     }
 
     /// <summary>Closes the pooled connections; with the last one the write-ahead log is taken into the file.</summary>

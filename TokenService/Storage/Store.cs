@@ -54,7 +54,8 @@ public sealed class Store : IDisposable
                     $"TokenService:MasterKeyFile is {file}, and there is no such file; make one with \"openssl rand -base64 32\", mode 0600.");
             }
 
-            if (SigningKeyStore.Any(_dataSource))
+            // Looked for once more: another process that starts for the first time makes the file before the key.
+            if (SigningKeyStore.Any(_dataSource) && !File.Exists(file))
             {
                 throw new OperatorFaultException(
                     $"The master key file {file} is missing, and the keys in the store {_dataSource.File} do not open without it; put it back.");

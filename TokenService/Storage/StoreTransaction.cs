@@ -33,15 +33,14 @@ internal static class StoreTransaction
 
     /// <summary>Writes, with no other writer in between. Once this returns, what was written survives a crash.</summary>
     /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
-    public static T Write<T>(DbDataSource dataSource, Func<DbConnection, T> write)
+    public static void Write(DbDataSource dataSource, Action<DbConnection> write)
     {
         try
         {
             using var connection = dataSource.OpenConnection();
             using var transaction = connection.BeginTransaction(IsolationLevel.Serializable);
-            var result = write(connection);
+            write(connection);
             transaction.Commit();
-            return result;
         }
         catch (DbException fault)
         {

@@ -33,12 +33,12 @@ public sealed class AccessTokenSource(Uri tokenEndpoint, string clientId, string
         await _one.WaitAsync(cancellation);
         try
         {
-            if (_token is null || time.GetElapsedTime(_fetchedAt) >= _goodFor)
+            if (_token is not { } token || time.GetElapsedTime(_fetchedAt) >= _goodFor)
             {
-                await Fetch(cancellation);
+                token = await Fetch(cancellation);
             }
 
-            return _token!;
+            return token;
         }
         finally
         {
@@ -46,8 +46,8 @@ public sealed class AccessTokenSource(Uri tokenEndpoint, string clientId, string
         }
     }
 
-    /// <summary>Drops the token: the API refused it before its time.</summary>
-    public void Forget() => _token = null;
+    /// <summary>Drops a token that the API refused before its time, unless a newer one is there already.</summary>
+    public void Forget(string token) => Interlocked.CompareExchange(ref _token, null, token);
 
     /// <inheritdoc/>
     public void Dispose()
@@ -56,7 +56,7 @@ public sealed class AccessTokenSource(Uri tokenEndpoint, string clientId, string
         _one.Dispose();
     }
 
-    private async Task Fetch(CancellationToken cancellation)
+    private async Task<string> Fetch(CancellationToken cancellation)
     {
         using var request = new HttpRequestMessage(HttpMethod.Post, tokenEndpoint)
         {
@@ -78,6 +78,7 @@ public sealed class AccessTokenSource(Uri tokenEndpoint, string clientId, string
             ?? throw new HttpRequestException("The token endpoint answered without a token.");
         (_token, _fetchedAt, _goodFor) = (answer.AccessToken, asked, TimeSpan.FromSeconds(answer.ExpiresIn) - s_margin);
         Fetched++;
+        return answer.AccessToken;
     }
 
     private sealed record TokenAnswer(

@@ -10,12 +10,13 @@ public sealed class BearerTokenHandler(AccessTokenSource tokens) : DelegatingHan
     /// <inheritdoc/>
     protected override async Task<HttpResponseMessage> SendAsync(HttpRequestMessage request, CancellationToken cancellationToken)
     {
-        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", await tokens.Get(cancellationToken));
+        var token = await tokens.Get(cancellationToken);
+        request.Headers.Authorization = new AuthenticationHeaderValue("Bearer", token);
         var response = await base.SendAsync(request, cancellationToken);
         if (response.StatusCode == HttpStatusCode.Unauthorized)
         {
             // The next call gets a fresh one.
-            tokens.Forget();
+            tokens.Forget(token);
         }
 
         return response;
