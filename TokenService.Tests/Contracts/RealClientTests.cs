@@ -1,4 +1,6 @@
 using System;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using System.Threading.Tasks;
 using Duende.IdentityModel.Client;
@@ -29,6 +31,42 @@ public sealed class RealClientTests
 
         static async Task<JsonElement> Curl(params string[] args)
             => JsonDocument.Parse((await RunningProgram.Run("curl", ["-sS", .. args])).Output).RootElement;
+    }
+
+    [NeedsFact("curl", "apt-get install curl")]
+    public async Task Curl_gets_a_token_over_TLS_with_a_certificate_that_it_trusts()
+    {
+        using var folder = new TemporaryFolder();
+        folder.Write("clients.json", Sample.File);
+        WriteCertificate(folder);
+        var port = RunningProgram.FreePort();
+        var url = $"https://127.0.0.1:{port}";
+        await using var program = await RunningProgram.Start(
+            Repository.Program,
+            [
+                $"--contentRoot={folder.Path}", "--environment=Production", $"--urls={url}", $"--TokenService:Issuer={url}",
+                "--TokenService:ApplyFile=clients.json", "--Kestrel:Certificates:Default:Path=tls.crt", "--Kestrel:Certificates:Default:KeyPath=tls.key",
+            ],
+            new Uri($"{url}/health/ready"));
+
+        var answer = await RunningProgram.Run(
+            "curl", ["-sS", "--cacert", folder.File("tls.crt"), "-u", $"{Sample.Job}:{Sample.JobSecret}", "-d", "grant_type=client_credentials", $"{url}/oauth2/token"]);
+
+        answer.ExitCode.Should().Be(0, answer.Error);
+        JsonDocument.Parse(answer.Output).RootElement.GetProperty("token_type").GetString().Should().Be("Bearer");
+    }
+
+    private static void WriteCertificate(TemporaryFolder folder)
+    {
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var request = new CertificateRequest("CN=127.0.0.1", key, HashAlgorithmName.SHA256);
+        var names = new SubjectAlternativeNameBuilder();
+        names.AddIpAddress(System.Net.IPAddress.Loopback);
+        request.CertificateExtensions.Add(names.Build());
+        request.CertificateExtensions.Add(new X509BasicConstraintsExtension(certificateAuthority: true, hasPathLengthConstraint: false, 0, critical: true));
+        using var certificate = request.CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        folder.Write("tls.crt", certificate.ExportCertificatePem());
+        folder.Write("tls.key", key.ExportPkcs8PrivateKeyPem());
     }
 
     [Theory]
