@@ -37,10 +37,10 @@ public static class Program
             {
                 await service.StartAsync();
             }
-            catch
+            catch (Exception fault)
             {
                 await service.StopAsync();
-                throw;
+                throw new OperatorFaultException($"The service cannot listen where the setting urls says: {fault.Message}", fault);
             }
 
             await service.WaitForShutdownAsync();
@@ -95,19 +95,25 @@ public static class Program
 
     private static void ConfigureHost(WebApplicationBuilder builder, bool development)
     {
-        builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel => kestrel.AddServerHeader = false);
+        builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
+        {
+            kestrel.AddServerHeader = false;
+            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+        });
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(5));
         builder.Logging.ClearProviders();
         _ = development
             ? builder.Logging.AddSimpleConsole(console => console.SingleLine = true)
             : builder.Logging.AddJsonConsole(console => console.UseUtcTimestamp = true);
 
-        // The framework logs requests with their query, and malformed headers as they came: either may hold a secret. Whatever the
-        // settings say, it speaks up from warnings on. (Hosting.Diagnostics also makes the trace id, which None would switch off.)
+        // The framework logs requests with their query, and malformed headers as they came: either may hold a secret. Whatever level the
+        // settings name, it speaks up from warnings on, and the web server not at all about what a caller sent. (Hosting.Diagnostics also makes the trace id, which None would switch off.)
         // Starting, stopping and what keeps the service from it, the program says itself.
         builder.Logging
             .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore", LogLevel.Warning)
             .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Critical)
-            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Server.Kestrel.BadRequests", LogLevel.Warning)
+            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Server.Kestrel", LogLevel.Critical)
+            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Server.Kestrel.BadRequests", LogLevel.Critical)
             .AddFilter<ConsoleLoggerProvider>("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical)
             .AddFilter<ConsoleLoggerProvider>("Microsoft.Hosting.Lifetime", LogLevel.Warning);
 

@@ -53,7 +53,54 @@ public sealed class ApplyFileTests
         await Within5Seconds(async () => (await service.Token(Grant, $"{Sample.Job}:changed")).Status == 200);
     }
 
+    [Fact]
+    public async Task An_edit_that_keeps_length_and_time_is_a_change_all_the_same()
+    {
+        using var folder = new TemporaryFolder();
+        await using var service = await RunningService.Start(folder, null, Sample.File);
+        await Task.Delay(1500);
+        var time = File.GetLastWriteTimeUtc(folder.File("clients.json"));
+
+        var changed = new string('c', Sample.JobSecret.Length);
+        folder.Write("new.json", Sample.File.Replace(Sample.JobSecret, changed, StringComparison.Ordinal));
+        File.SetLastWriteTimeUtc(folder.File("new.json"), time);
+        File.Move(folder.File("new.json"), folder.File("clients.json"), overwrite: true);
+
+        await Within5Seconds(async () => (await service.Token(Grant, $"{Sample.Job}:{changed}")).Status == 200);
+    }
+
+    [NeedsFact("mkfifo", "apt-get install coreutils")]
+    public async Task A_pipe_in_the_place_of_the_file_holds_up_neither_the_start_nor_the_watch()
+    {
+        using var folder = new TemporaryFolder();
+        (await RunningProgram.Run("mkfifo", [folder.File("pipe")])).ExitCode.Should().Be(0);
+        var start = () => RunningService.Start(folder, null, null, "--TokenService:ApplyFile=pipe");
+        (await start.Should().ThrowAsync<OperatorFaultException>()).Which.Message.Should().Contain("no plain file");
+
+        await using var service = await RunningService.Start(folder, null, Sample.File);
+        File.Move(folder.File("pipe"), folder.File("clients.json"), overwrite: true);
+        await Task.Delay(2500);
+        folder.Write("next.json", Sample.File.Replace(Sample.JobSecret, "changed", StringComparison.Ordinal));
+        File.Move(folder.File("next.json"), folder.File("clients.json"), overwrite: true);
+        await Within5Seconds(async () => (await service.Token(Grant, $"{Sample.Job}:changed")).Status == 200);
+    }
+
+    [Fact]
+    public async Task A_wrong_edit_is_logged_with_the_place()
+    {
+        using var folder = new TemporaryFolder();
+        folder.Write("clients.json", Sample.File);
+        await using var program = await new Cli(folder).Serve(RunningProgram.FreePort(), "--TokenService:ApplyFile=clients.json");
+
+        folder.Write("clients.json", """{ "clients": [ { "x": 1 } ] }""");
+
+        await program.Prints("clients[0].x is not a member");
+        program.Printed.Should().Contain("\"LogLevel\":\"Error\"");
+    }
+
     [Theory]
+    [InlineData("/dev/zero", "no plain file")]
+    [InlineData("/dev", "no plain file")]
     [InlineData("missing.json", "cannot be read")]
     [InlineData("wrong.json", "clients[0].x is not a member")]
     public async Task A_missing_or_wrong_file_stops_the_start(string name, string message)

@@ -65,6 +65,7 @@ public sealed class DeclarativeFileTests
     [InlineData("\"client_id\": \"ö\"", "client_id may have printable ASCII characters only")]
     [InlineData("\"client_id\": \" a\"", "client_id may not begin or end with a space")]
     [InlineData("\"client_id\": \"a\", \"scope\": null", "scope must be a string, and is null")]
+    [InlineData("\"client_id\": \"a\", \"client_name\": \"\\u001b[31m\"", "client_name has a control character")]
     [InlineData("\"client_id\": \"a\"", "scope is missing")]
     [InlineData("\"client_id\": \"a\", \"scope\": \"a  b\"", "scope must be at most 256 scope names")]
     [InlineData("\"client_id\": \"a\", \"redirect_uris\": []", "redirect_uris is not a member")]

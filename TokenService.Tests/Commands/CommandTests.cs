@@ -119,6 +119,9 @@ public sealed class CommandTests : IDisposable
         await Refused("Failed to bind to address", "--TokenService:Issuer=https://a.example.com", $"--urls=http://127.0.0.1:{taken}");
         await Refused("No server certificate", "--TokenService:Issuer=https://a.example.com", "--urls=https://127.0.0.1:0");
         await Refused("DirectoryNotFoundException: /missing", "clients", "list", "--contentRoot=/missing");
+        await Refused("names no file that can be written", "clients", "list", "--ConnectionStrings:TokenService=Data Source=x.db;Password=geheim");
+        await Refused("names no file that can be written", "clients", "list", "--ConnectionStrings:TokenService=Data Source=x.db;Mode=ReadOnly");
+        await Refused("name has a control character", "clients", "add", "--id", "other", "--scope", "a", "--name", "\u001b[31m\nFAKE");
         await Refused("cannot be opened", "clients", "list", "--ConnectionStrings:TokenService=Data Source=/missing/folder/x.db");
 
         async Task Refused(string message, params string[] args)
@@ -196,6 +199,29 @@ public sealed class CommandTests : IDisposable
         wrong.ExitCode.Should().Be(1);
         wrong.Error.Should().StartWith("clients[0].scope names \"nothing\"").And.EndWith("Nothing was applied.\n");
         Json(await _cli.Run("clients", "list", "--json")).GetArrayLength().Should().Be(4);
+    }
+
+    [Fact]
+    public async Task An_argument_with_an_at_sign_is_no_file_to_read()
+    {
+        var secret = _folder.Write("secret.txt", "content-of-the-file");
+
+        (await _cli.Run("resources", "add", Uri, "--scope", "a", "--name", $"@{secret}")).ExitCode.Should().Be(0);
+
+        Json(await _cli.Run("resources", "list", "--json"))[0].GetProperty("name").GetString().Should().Be($"@{secret}");
+    }
+
+    [NeedsFact("bash", "apt-get install bash")]
+    public async Task A_client_whose_secret_cannot_be_printed_is_not_registered()
+    {
+        await _cli.Run("resources", "add", Uri, "--scope", "a");
+
+        var full = await RunningProgram.Run(
+            "bash", ["-c", $"'{Repository.Program}' '--contentRoot={_folder.Path}' --environment=Production clients add --id job --scope a > /dev/full"]);
+
+        full.ExitCode.Should().Be(1);
+        full.Error.Should().StartWith("The secret cannot be printed, so the client was not registered").And.NotContain("Registered");
+        Json(await _cli.Run("clients", "list", "--json")).GetArrayLength().Should().Be(0);
     }
 
     private static JsonElement Json(Finished finished)

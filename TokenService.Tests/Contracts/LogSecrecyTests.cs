@@ -87,6 +87,30 @@ public sealed class LogSecrecyTests
     }
 
     [Fact]
+    public async Task Connections_that_are_reset_in_the_middle_of_a_request_leave_no_trace_of_a_fault()
+    {
+        using var folder = new TemporaryFolder();
+        var port = RunningProgram.FreePort();
+        await using var program = await new Cli(folder).Serve(port, "--TokenService:RateLimit:FailuresPerMinute=0");
+
+        for (var i = 0; i < 100; i++)
+        {
+            using var socket = new System.Net.Sockets.Socket(System.Net.Sockets.SocketType.Stream, System.Net.Sockets.ProtocolType.Tcp);
+            await socket.ConnectAsync("127.0.0.1", port);
+            await socket.SendAsync(Encoding.ASCII.GetBytes(
+                "POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n" +
+                (i % 2 == 0 ? "Content-Length: 100\r\n\r\ngrant" : "Transfer-Encoding: chunked\r\n\r\n20\r\ngrant")));
+            await Task.Delay(i % 5);
+            socket.LingerState = new System.Net.Sockets.LingerOption(true, 0);
+        }
+
+        using var http = new HttpClient();
+        using var last = await http.PostAsync(new Uri($"http://127.0.0.1:{port}/oauth2/token"), RunningService.Form("client_id=the-last-one&grant_type=x"));
+        await program.Prints("the-last-one");
+        program.Printed.Should().NotContain("\"LogLevel\":\"Error\"").And.NotContain("\"LogLevel\":\"Warning\"").And.NotContain("   at ");
+    }
+
+    [Fact]
     public async Task What_a_caller_sent_cannot_forge_a_log_line()
     {
         using var folder = new TemporaryFolder();

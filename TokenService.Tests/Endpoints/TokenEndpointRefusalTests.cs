@@ -113,13 +113,35 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
         answer.Should().StartWith("HTTP/1.1 400 ").And.Contain("\"error\":\"invalid_request\"");
     }
 
-    [Fact]
-    public async Task A_body_that_is_badly_chunked_is_refused()
+    [Theory]
+    [InlineData("nonsense\r\n")]
+    [InlineData("-1\r\n")]
+    [InlineData("80000000\r\n")]
+    [InlineData("FFFFFFFFFFFF\r\n")]
+    [InlineData("4\nabcd\r\n0\r\n\r\n")]
+    [InlineData("4\r\na=b&\r\n0\r\nX: a\0\r\n\r\n")]
+    [InlineData("4\r\na=b&\r\n0\r\nX: \u00ff\r\n\r\n")]
+    public async Task A_body_that_is_badly_chunked_is_refused(string body)
     {
         var answer = await RawHttp.Send(
             _service.Url,
             "POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\n" +
-            "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\nnonsense\r\n");
+            $"Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n{body}");
+
+        answer.Should().StartWith("HTTP/1.1 400 ").And.Contain("\"error\":\"invalid_request\"");
+    }
+
+    // Four times a second: often enough for the web server's own limit on slow bodies, and too slow for ours on long ones.
+    [Theory]
+    [InlineData(0)]
+    [InlineData(34)]
+    public async Task A_body_that_does_not_arrive_in_10_seconds_is_refused_and_the_connection_ended(int drips)
+    {
+        var answer = await RawHttp.Send(
+            _service.Url,
+            "POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 60000\r\n\r\ngrant_type=",
+            [.. Enumerable.Repeat(new string('x', 200), drips)],
+            TimeSpan.FromMilliseconds(250));
 
         answer.Should().StartWith("HTTP/1.1 400 ").And.Contain("\"error\":\"invalid_request\"");
     }

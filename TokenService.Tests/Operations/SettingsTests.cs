@@ -34,6 +34,8 @@ public sealed class SettingsTests
     [InlineData("Issuer", "https://AUTH.example.com", "an https URL")]
     [InlineData("Issuer", "https://auth.example.com/a/../b", "an https URL")]
     [InlineData("Issuer", "https://auth.example.com/a%20b", "an https URL")]
+    [InlineData("Issuer", "https://auth.example.com//a", "an https URL")]
+    [InlineData("Issuer", "https://auth.example.com/.well-known/openid-configuration", "an https URL")]
     [InlineData("Storage", "Oracle", "Sqlite")]
     [InlineData("AccessTokenLifetime", "00:00:59", "whole seconds from 00:01:00")]
     [InlineData("AccessTokenLifetime", "1.00:00:01", "whole seconds from 00:01:00")]
@@ -65,6 +67,14 @@ public sealed class SettingsTests
 
         settings.Issuer.Should().Be(issuer);
         settings.IssuerPath.Should().Be(path);
+    }
+
+    [Fact]
+    public void An_issuer_is_ASCII()
+    {
+        var read = () => Read("/srv/tokens", ("TokenService:Issuer", "https://bücher.example"));
+
+        read.Should().Throw<OperatorFaultException>();
     }
 
     [Theory]

@@ -179,6 +179,42 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    public async Task A_store_that_is_gone_is_noticed_and_one_that_was_put_in_its_place_is_followed()
+    {
+        await using var service = await RunningService.Start(_folder, null, Sample.File);
+        var file = _folder.File("token-service.db");
+        Sql("VACUUM INTO '" + _folder.File("backup.db") + "'");
+        Sql("DELETE FROM client_secrets; UPDATE store_version SET version = version + 1");
+        service.Store.Refresh();
+        (await service.Token(Grant, $"{Sample.Job}:{Sample.JobSecret}")).Status.Should().Be(401);
+
+        foreach (var name in Directory.GetFiles(_folder.Path, "token-service.db*"))
+        {
+            File.Delete(name);
+        }
+
+        service.Store.Refresh();
+        (await service.Send(new(System.Net.Http.HttpMethod.Get, "/health/ready"))).Status.Should().Be(503);
+        File.Exists(file).Should().BeFalse("a new and empty one would hide the loss");
+
+        File.Move(_folder.File("backup.db"), file);
+        service.Store.Refresh();
+        (await service.Send(new(System.Net.Http.HttpMethod.Get, "/health/ready"))).Status.Should().Be(200);
+        (await service.Token(Grant, $"{Sample.Job}:{Sample.JobSecret}")).Status.Should().Be(200);
+    }
+
+    [Fact]
+    public async Task A_key_cannot_be_made_to_sign_by_another_algorithm_by_a_change_in_the_store()
+    {
+        await using (await RunningService.Start(_folder, null, Sample.File))
+        {
+        }
+
+        Sql("UPDATE signing_keys SET algorithm = 'PS256'");
+        await StartFails("does not open");
+    }
+
+    [Fact]
     public async Task Nothing_is_written_for_a_token()
     {
         await using var service = await RunningService.Start(_folder, null, Sample.File);

@@ -1,5 +1,4 @@
 using System;
-using System.IO;
 using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.Extensions.Hosting;
@@ -28,7 +27,7 @@ public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
     // Nothing yet: an edit between the start of the service and the first tick is not missed.
-    private (DateTime Time, long Length) _seen = (default, -1);
+    private FileIdentity? _seen = new(0, 0, 0, 0, false);
 
     /// <summary>Makes the store agree with a file, wholly or not at all.</summary>
     /// <param name="content">The file.</param>
@@ -55,7 +54,7 @@ public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch
         using var timer = new PeriodicTimer(s_interval);
         while (await timer.WaitForNextTickAsync(stoppingToken))
         {
-            var now = Look(file);
+            var now = FileIdentity.Of(file);
             if (now == _seen)
             {
                 continue;
@@ -82,20 +81,6 @@ public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch
                 logger.NotApplied(fault.Message);
                 _seen = now;
             }
-        }
-    }
-
-    private static (DateTime Time, long Length) Look(string file)
-    {
-        try
-        {
-            // Through a handle, and so through links: it is their target that changes.
-            using var handle = File.OpenHandle(file);
-            return (File.GetLastWriteTimeUtc(handle), RandomAccess.GetLength(handle));
-        }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
-        {
-            return default;
         }
     }
 }

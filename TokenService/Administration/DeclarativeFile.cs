@@ -7,6 +7,7 @@ using System.Text.Json;
 using FluentValidation;
 using TokenService.Clients;
 using TokenService.Protocol;
+using TokenService.Storage;
 
 namespace TokenService.Administration;
 
@@ -17,6 +18,8 @@ namespace TokenService.Administration;
 /// </remarks>
 public sealed class DeclarativeFile
 {
+    private const int MaxBytes = 256 << 20;
+
     private readonly List<string> _faults = [];
 
     private DeclarativeFile()
@@ -35,6 +38,11 @@ public sealed class DeclarativeFile
     /// <exception cref="OperatorFaultException">It cannot be read or something in it is wrong; the message names the place.</exception>
     public static DeclarativeFile Load(string path, bool development)
     {
+        if (FileIdentity.Of(path) is { } there && (!there.IsRegular || there.Length > MaxBytes))
+        {
+            throw new OperatorFaultException($"The file {path} is no plain file of at most {MaxBytes >> 20} MiB. Nothing was applied.");
+        }
+
         try
         {
             return Parse(File.ReadAllBytes(path), Path.GetFileName(path), development);
@@ -93,11 +101,12 @@ public sealed class DeclarativeFile
             switch (name)
             {
                 case "resources":
-                    Resources = [.. Items(value, place, (item, at) => Checked(ReadResource(item, at), at, new ResourceMetadataRules()))];
+                    var resourceRules = new ResourceMetadataRules();
+                    Resources = [.. Items(value, place, (item, at) => Checked(ReadResource, item, at, resourceRules))];
                     break;
                 case "clients":
                     var rules = new ClientMetadataRules(development);
-                    Clients = [.. Items(value, place, (item, at) => Checked(ReadClient(item, at), at, rules))];
+                    Clients = [.. Items(value, place, (item, at) => Checked(ReadClient, item, at, rules))];
                     break;
                 default:
                     Unknown(place);
@@ -230,9 +239,11 @@ public sealed class DeclarativeFile
     }
 
     // Only an entry that could be read whole is held against the rules: one fault is not reported twice.
-    private T Checked<T>(T entry, string at, AbstractValidator<T> rules)
+    private T Checked<T>(Func<JsonElement, string, T> read, JsonElement element, string at, AbstractValidator<T> rules)
     {
-        if (!_faults.Exists(fault => fault.StartsWith(at, StringComparison.Ordinal)))
+        var faultsBefore = _faults.Count;
+        var entry = read(element, at);
+        if (_faults.Count == faultsBefore)
         {
             foreach (var failure in rules.Validate(entry).Errors)
             {
@@ -308,7 +319,15 @@ public sealed class DeclarativeFile
             return number;
         }
 
-        WrongType(at, "a whole number", element);
+        if (element.ValueKind == JsonValueKind.Number)
+        {
+            Fault(at, "must be a whole number");
+        }
+        else
+        {
+            WrongType(at, "a whole number", element);
+        }
+
         return null;
     }
 

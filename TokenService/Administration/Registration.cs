@@ -60,6 +60,10 @@ public sealed class Registration(RegistryStore store)
         return client;
     }
 
+    /// <summary>Takes back a client that was just registered.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
+    public void Remove(Client client) => store.Change(_ => new RegistryChange { RemovedClients = [client.ClientId] });
+
     private static void Check<T>(T metadata, AbstractValidator<T> rules)
     {
         if (rules.Validate(metadata).Errors.FirstOrDefault() is { } failure)

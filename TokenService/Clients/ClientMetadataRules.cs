@@ -27,6 +27,7 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
 
         RuleFor(client => client.ClientName)
             .MaximumLength(256).WithMessage("has more than 256 characters")
+            .Must(TextRules.HasNoControls).WithMessage(TextRules.ControlCharacter)
             .OverridePropertyName("client_name");
 
         RuleForEach(client => client.GrantTypes)
@@ -65,7 +66,7 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .WithMessage($"is too short: at least {ClientSecret.MinLength} characters outside Development, since it is hashed once and not stretched")
             .Must(secret => System.Text.Encoding.UTF8.GetByteCount(secret.Reveal()) <= ClientSecret.MaxBytes)
             .WithMessage($"is too long: at most {ClientSecret.MaxBytes} bytes")
-            .Must(secret => !secret.Reveal().Any(char.IsControl)).WithMessage("has a control character, such as a line break")
+            .Must(secret => TextRules.HasNoControls(secret.Reveal())).WithMessage(TextRules.ControlCharacter)
             .OverridePropertyName("client_secret");
 
         RuleForEach(client => client.ClientSecretHashes)
@@ -112,6 +113,7 @@ public sealed class ResourceMetadataRules : AbstractValidator<ResourceMetadata>
 
         RuleFor(resource => resource.Name)
             .MaximumLength(256).WithMessage("has more than 256 characters")
+            .Must(TextRules.HasNoControls).WithMessage(TextRules.ControlCharacter)
             .OverridePropertyName("name");
 
         RuleFor(resource => resource.Scopes)
@@ -129,8 +131,17 @@ public sealed class ResourceMetadataRules : AbstractValidator<ResourceMetadata>
                     .OverridePropertyName("name");
                 scope.RuleFor(s => s.Description)
                     .MaximumLength(1024).WithMessage("has more than 1024 characters")
+                    .Must(TextRules.HasNoControls).WithMessage(TextRules.ControlCharacter)
                     .OverridePropertyName("description");
             })
             .OverridePropertyName("scopes");
     }
+}
+
+/// <summary>What holds for every text that is shown to people or typed by them.</summary>
+internal static class TextRules
+{
+    public const string ControlCharacter = "has a control character, such as a line break";
+
+    public static bool HasNoControls(string? text) => text is null || !text.Any(char.IsControl);
 }

@@ -1,5 +1,6 @@
 using System;
 using System.CommandLine;
+using System.IO;
 using System.Linq;
 using TokenService.Administration;
 using TokenService.Clients;
@@ -35,7 +36,8 @@ internal static class ClientsCommands
         {
             var secret = ClientSecret.Generate();
             using var store = Store.Open(settings());
-            var client = new Registration(store.Registry).Add(new ClientMetadata
+            var registration = new Registration(store.Registry);
+            var client = registration.Add(new ClientMetadata
             {
                 ClientId = parsed.GetRequiredValue(id),
                 ClientName = parsed.GetValue(name),
@@ -44,14 +46,23 @@ internal static class ClientsCommands
                 AccessTokenLifetime = parsed.GetValue(lifetime),
                 ClientSecrets = [secret],
             });
-            if (parsed.GetValue(CommandLine.Json))
+            try
             {
-                CommandOutput.WriteJson(Listing.Of(client) with { ClientSecret = secret.Reveal() }, ListingJson.Default.ClientListing);
+                if (parsed.GetValue(CommandLine.Json))
+                {
+                    CommandOutput.WriteJson(Listing.Of(client) with { ClientSecret = secret.Reveal() }, ListingJson.Default.ClientListing);
+                }
+                else
+                {
+                    Console.Out.WriteLine(secret.Reveal());
+                    Console.Error.WriteLine($"Registered client {client.ClientId}. Its secret is not kept in clear and not shown again.");
+                }
             }
-            else
+            catch (IOException fault)
             {
-                Console.Error.WriteLine($"Registered client {client.ClientId}. Its secret follows; it is not kept in clear and not shown again.");
-                Console.Out.WriteLine(secret.Reveal());
+                // A client whose secret nobody has seen is of no use to anybody.
+                registration.Remove(client);
+                throw new OperatorFaultException($"The secret cannot be printed, so the client was not registered: {fault.Message}", fault);
             }
         });
         return command;

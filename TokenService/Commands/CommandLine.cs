@@ -59,10 +59,10 @@ public static class CommandLine
     /// <returns>The exit status.</returns>
     public static async Task<int> Run(string[] words, Func<Settings> settings, Func<Task> serve)
     {
-        var parsed = Root(settings, serve).Parse(words);
+        var parsed = Root(settings, serve).Parse(words, new ParserConfiguration { ResponseFileTokenReplacer = null });
         if (parsed.Action is ParseErrorAction)
         {
-            await Console.Error.WriteLineAsync($"{parsed.Errors[0].Message} See --help.");
+            await Console.Error.WriteLineAsync(OneLine($"{parsed.Errors[0].Message} See --help."));
             return 2;
         }
 
@@ -74,10 +74,13 @@ public static class CommandLine
         {
             // An operator can mend the first two; the others are named, so that they can be looked up.
             var name = fault is OperatorFaultException or StoreUnavailableException ? "" : $"{fault.GetType().Name}: ";
-            await Console.Error.WriteLineAsync($"{name}{fault.Message}".ReplaceLineEndings(" "));
+            await Console.Error.WriteLineAsync(OneLine($"{name}{fault.Message}"));
             return 1;
         }
     }
+
+    // It may repeat an argument, with whatever is in it.
+    private static string OneLine(string message) => new([.. message.ReplaceLineEndings(" ").Select(c => char.IsControl(c) ? ' ' : c)]);
 
     private static bool IsSetting(string arg)
     {

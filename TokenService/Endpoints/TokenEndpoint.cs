@@ -34,7 +34,7 @@ public sealed class TokenEndpoint(
         if ((await Decide(http, traceId, store.Current, clock.GetUtcNow())).Refused(out var error, out var token))
         {
             error = Slowed(error, http);
-            logger.Refused(http.Request.Path, $"{http.Connection.RemoteIpAddress}", error.Code, error.Reason, traceId);
+            Tell(error, http, traceId);
             await OAuthResults.Write(http, error, traceId);
             return;
         }
@@ -77,6 +77,19 @@ public sealed class TokenEndpoint(
         var token = AccessTokenIssuer.Issue(granted, issuer(), snapshot.Keys.Signing, now);
         logger.TokenIssued(granted.ClientId, token.Scope, traceId);
         return token;
+    }
+
+    private void Tell(OAuthError error, HttpContext http, string traceId)
+    {
+        var (path, address) = (http.Request.Path, $"{http.Connection.RemoteIpAddress}");
+        if (error.RetryAfter is null)
+        {
+            logger.Refused(path, address, error.Code, error.Reason, traceId);
+        }
+        else
+        {
+            logger.SlowedDown(path, address, error.Reason, traceId);
+        }
     }
 
     private OAuthError Slowed(OAuthError error, HttpContext http)

@@ -1,10 +1,12 @@
 using System;
 using System.Buffers;
 using System.Collections.Generic;
+using System.IO;
 using System.Linq;
 using System.Text;
 using System.Threading;
 using System.Threading.Tasks;
+using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Net.Http.Headers;
 using TokenService.Protocol;
@@ -16,6 +18,8 @@ public static class TokenRequestForm
 {
     /// <summary>The largest body in bytes.</summary>
     public const int MaxBytes = 64 * 1024;
+
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
 
     private static readonly TokenRequestRules s_rules = new();
 
@@ -82,11 +86,13 @@ public static class TokenRequestForm
             return OAuthError.BodyTooLarge(MaxBytes);
         }
 
+        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        deadline.CancelAfter(s_patience);
         try
         {
             while (true)
             {
-                var read = await http.BodyReader.ReadAsync(cancellation);
+                var read = await http.BodyReader.ReadAsync(deadline.Token);
                 if (read.Buffer.Length > MaxBytes)
                 {
                     http.BodyReader.AdvanceTo(read.Buffer.Start);
@@ -103,8 +109,20 @@ public static class TokenRequestForm
                 http.BodyReader.AdvanceTo(read.Buffer.Start, read.Buffer.End);
             }
         }
-        catch (BadHttpRequestException)
+        catch (ConnectionResetException)
         {
+            // Nobody is there to read an answer.
+            http.HttpContext.Abort();
+            return OAuthError.InvalidRequest("The connection was reset.");
+        }
+        catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
+        {
+            http.HttpContext.Response.Headers.Connection = "close";
+            return OAuthError.InvalidRequest($"The body did not arrive within {s_patience.TotalSeconds} seconds.");
+        }
+        catch (Exception fault) when (fault is IOException or InvalidOperationException)
+        {
+            // The web server throws one or the other, depending on what is wrong with the chunks and trailers.
             return OAuthError.InvalidRequest("The body could not be read: it is shorter than announced, too slow, or badly chunked.");
         }
     }

@@ -25,6 +25,10 @@ public static partial class Log
     [LoggerMessage(11, LogLevel.Information, "Refused {path} from {address}: {error}: {reason} (trace_id {traceId})")]
     public static partial void Refused(this ILogger logger, string path, string address, string error, string reason, string traceId);
 
+    /// <summary>A caller was told to slow down. Not louder: it would be told so thousands of times a second.</summary>
+    [LoggerMessage(12, LogLevel.Debug, "Slowed down {path} from {address}: {reason} (trace_id {traceId})")]
+    public static partial void SlowedDown(this ILogger logger, string path, string address, string reason, string traceId);
+
     /// <summary>A declarative file was taken in.</summary>
     [LoggerMessage(20, LogLevel.Information, "Applied {file}: {added} added, {changed} changed, {removed} removed.")]
     public static partial void Applied(this ILogger logger, string file, int added, int changed, int removed);

@@ -165,7 +165,8 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
         => Uri.TryCreate(text, UriKind.Absolute, out var uri)
             && (uri.Scheme == Uri.UriSchemeHttps || (uri.Scheme == Uri.UriSchemeHttp && IsLoopback(uri)))
             && uri.Query.Length == 0 && uri.Fragment.Length == 0 && uri.UserInfo.Length == 0
-            && !text.EndsWith('/') && !text.AsSpan().ContainsAny("?#%")
+            && !text.EndsWith('/') && !text.AsSpan().ContainsAny("?#%") && text.All(char.IsAscii)
+            && !uri.AbsolutePath.Contains("//", StringComparison.Ordinal) && !uri.AbsolutePath.Contains("/.well-known", StringComparison.Ordinal)
 
             // As it is written, it must be what it means: the issuer is compared character by character.
             && uri.GetComponents(UriComponents.SchemeAndServer | UriComponents.Path, UriFormat.UriEscaped).TrimEnd('/') == text;

@@ -13,7 +13,8 @@ namespace TokenService.Storage;
 public sealed class SigningKeyStore(DbDataSource dataSource, KeyProtector protector)
 {
     private const string Table = "signing_keys";
-    private const string Purpose = "private_key";
+    // With the algorithm: a key that signs PS256 cannot be made to sign RS256 by a change to its row.
+    private const string Purpose = "private_key:";
 
     /// <summary>Whether the store has any signing key.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
@@ -32,7 +33,7 @@ public sealed class SigningKeyStore(DbDataSource dataSource, KeyProtector protec
 
         var key = SigningKey.Generate(algorithm);
         var privateKey = key.ExportPrivateKey();
-        var encrypted = protector.Protect(privateKey, Table, key.Kid, Purpose);
+        var encrypted = protector.Protect(privateKey, Table, key.Kid, Purpose + algorithm);
         CryptographicOperations.ZeroMemory(privateKey);
         StoreTransaction.Write(dataSource, connection =>
         {
@@ -64,7 +65,7 @@ public sealed class SigningKeyStore(DbDataSource dataSource, KeyProtector protec
     {
         try
         {
-            var privateKey = protector.Unprotect(encrypted, Table, kid, Purpose);
+            var privateKey = protector.Unprotect(encrypted, Table, kid, Purpose + algorithm);
             var key = SigningKey.Import(algorithm, privateKey);
             CryptographicOperations.ZeroMemory(privateKey);
             return key;

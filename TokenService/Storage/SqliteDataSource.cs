@@ -12,6 +12,8 @@ public sealed class SqliteDataSource : DbDataSource
     // Older ones can lose committed data when a checkpoint and a write meet (sqlite.org/wal.html, "the WAL-reset bug").
     private static readonly Version s_oldestSound = new(3, 51, 3);
 
+    private (ulong Device, ulong Inode) _file;
+
     private SqliteDataSource(string connectionString, string file) => (ConnectionString, File) = (connectionString, file);
 
     /// <inheritdoc/>
@@ -27,10 +29,11 @@ public sealed class SqliteDataSource : DbDataSource
     public static SqliteDataSource Open(string? connectionString, string contentRoot)
     {
         var builder = Parse(connectionString ?? "Data Source=token-service.db");
-        if (builder.DataSource.Length == 0 || builder.DataSource.StartsWith(':') || builder.Mode == SqliteOpenMode.Memory)
+        if (builder.DataSource.Length == 0 || builder.DataSource.StartsWith(':')
+            || builder.Password.Length > 0 || builder.Mode is not (SqliteOpenMode.ReadWriteCreate or SqliteOpenMode.ReadWrite))
         {
             throw new OperatorFaultException(
-                "ConnectionStrings:TokenService names no file; accepted: \"Data Source=\" and the path of a file.");
+                "ConnectionStrings:TokenService names no file that can be written; accepted: \"Data Source=\" and the path of a file, without password.");
         }
 
         var file = Path.GetFullPath(builder.DataSource, contentRoot);
@@ -45,6 +48,7 @@ public sealed class SqliteDataSource : DbDataSource
             using var connection = store.OpenConnection();
             CheckLibrary(connection);
             connection.Execute("PRAGMA journal_mode = WAL");
+            store.FollowFile();
         }
         catch (Exception fault) when (fault is SqliteException or IOException or UnauthorizedAccessException)
         {
@@ -74,16 +78,40 @@ public sealed class SqliteDataSource : DbDataSource
         }
     }
 
+    /// <summary>
+    /// Notices that the file was replaced, by a restored backup for example: connections from now on go to the new one, where those
+    /// that are open would go on with the old one, which has no name any more.
+    /// </summary>
+    /// <returns>Whether it was replaced since this was last asked.</returns>
+    /// <exception cref="StoreUnavailableException">The file is gone.</exception>
+    public bool FollowFile()
+    {
+        var now = FileIdentity.Of(File) ?? throw new StoreUnavailableException($"The store {File} is gone.");
+        var same = (now.Device, now.Inode) == _file;
+        if (!same)
+        {
+            ClearPool();
+            _file = (now.Device, now.Inode);
+        }
+
+        return !same;
+    }
+
     /// <summary>Closes the pooled connections; with the last one the write-ahead log is taken into the file.</summary>
     protected override void Dispose(bool disposing)
     {
         if (disposing)
         {
-            using var connection = new SqliteConnection(ConnectionString);
-            SqliteConnection.ClearPool(connection);
+            ClearPool();
         }
 
         base.Dispose(disposing);
+    }
+
+    private void ClearPool()
+    {
+        using var connection = new SqliteConnection(ConnectionString);
+        SqliteConnection.ClearPool(connection);
     }
 
     private static SqliteConnectionStringBuilder Parse(string connectionString)

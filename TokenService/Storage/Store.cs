@@ -22,7 +22,7 @@ public sealed class Store : IDisposable
     /// <summary>Clients and resources.</summary>
     public RegistryStore Registry { get; }
 
-    internal DbDataSource DataSource => _dataSource;
+    internal SqliteDataSource DataSource => _dataSource;
 
     /// <summary>Opens the store that the settings name, makes it where there is none, and applies what migrations it lacks.</summary>
     /// <exception cref="OperatorFaultException">It cannot be opened.</exception>

@@ -7,8 +7,8 @@ namespace TokenService.Storage;
 
 /// <summary>The store did not do what was asked: it is locked, full, broken or away. Nothing is known to be written.</summary>
 /// <param name="message">What the driver says.</param>
-/// <param name="inner">The driver's own exception.</param>
-public sealed class StoreUnavailableException(string message, Exception inner) : Exception(message, inner);
+/// <param name="inner">The driver's own exception, if it was one.</param>
+public sealed class StoreUnavailableException(string message, Exception? inner = null) : Exception(message, inner);
 
 /// <summary>What all reads and writes of the store share.</summary>
 internal static class StoreTransaction

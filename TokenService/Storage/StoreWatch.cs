@@ -32,6 +32,9 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
+    // Whether another file has taken the store's place since it was read.
+    private volatile bool _stale;
+
     private volatile StoreSnapshot _current = Read(store, keys);
 
     /// <summary>What the store held when it was last read.</summary>
@@ -42,10 +45,11 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
     {
         try
         {
-            var version = StoreTransaction.Read(store.DataSource, StoreTransaction.Version);
-            if (version != _current.Version)
+            _stale |= store.DataSource.FollowFile();
+            if (_stale || StoreTransaction.Read(store.DataSource, StoreTransaction.Version) != _current.Version)
             {
                 _current = Read(store, keys);
+                _stale = false;
                 logger.StoreRead(_current.Registry.Clients.Count, _current.Registry.Resources.Count);
             }
 
