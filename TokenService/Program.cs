@@ -11,7 +11,6 @@ using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
-using Microsoft.Extensions.Logging.Console;
 using TokenService.Administration;
 using TokenService.Commands;
 using TokenService.Endpoints;
@@ -70,7 +69,8 @@ public static class Program
                 settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, Logger(services)));
         }
 
-        ConfigureHost(builder, settings.Development);
+        ConfigureHost(builder);
+        builder.Logging.UseConsole(settings.Development);
         var app = builder.Build();
         app.Lifetime.ApplicationStopped.Register(store.Dispose);
 
@@ -93,7 +93,7 @@ public static class Program
 
     private static ILogger Logger(IServiceProvider services) => services.GetRequiredService<ILoggerFactory>().CreateLogger(Log.Category);
 
-    private static void ConfigureHost(WebApplicationBuilder builder, bool development)
+    private static void ConfigureHost(WebApplicationBuilder builder)
     {
         builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {
@@ -101,24 +101,6 @@ public static class Program
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
         });
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(5));
-        builder.Logging.ClearProviders();
-        _ = development
-            ? builder.Logging.AddSimpleConsole(console => console.SingleLine = true)
-            : builder.Logging.AddJsonConsole(console => console.UseUtcTimestamp = true);
-
-        // The framework logs requests with their query, and malformed headers as they came: either may hold a secret. Whatever level the
-        // settings name, it speaks up from warnings on, and the web server not at all about what a caller sent. (Hosting.Diagnostics also makes the trace id, which None would switch off.)
-        // Starting, stopping and what keeps the service from it, the program says itself.
-        builder.Logging
-            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore", LogLevel.Warning)
-            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Critical)
-            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Server.Kestrel", LogLevel.Critical)
-            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Server.Kestrel.BadRequests", LogLevel.Critical)
-            .AddFilter<ConsoleLoggerProvider>("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical)
-            .AddFilter<ConsoleLoggerProvider>("Microsoft.Hosting.Lifetime", LogLevel.Warning);
-
-        // A terminal that does not keep up loses lines; it does not hold up requests.
-        builder.Services.Configure<ConsoleLoggerOptions>(console => console.QueueFullMode = ConsoleLoggerQueueFullMode.DropWrite);
     }
 
     // Development only: elsewhere the issuer is a setting.
