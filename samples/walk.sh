@@ -19,10 +19,16 @@ stop() {
 trap stop EXIT
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+# Shows a command as it could be typed, its long tokens by name, and runs it.
 show() {
-    local line="$*"
-    line=${line//${narrow:-$'\a'}/\$NARROW_TOKEN}
-    printf '$ %s\n' "${line//${token:-$'\a'}/\$TOKEN}"
+    local word line='$'
+    for word in "$@"; do
+        [ -n "$token" ] && word=${word//"$token"/\$TOKEN}
+        [ -n "$narrow" ] && word=${word//"$narrow"/\$NARROW_TOKEN}
+        case $word in *[\ \&\?]*) word="\"$word\"" ;; esac
+        line+=" $word"
+    done
+    printf '%s\n' "$line"
     "$@"
     printf '\n'
 }

@@ -32,10 +32,8 @@ public readonly struct Result<T>
     }
 
     /// <summary>A step that went well.</summary>
-    [SuppressMessage("Usage", "CA2225", Justification = "Read as: return value.")]
     public static implicit operator Result<T>(T value) => new(value, null);
 
     /// <summary>A step that refused.</summary>
-    [SuppressMessage("Usage", "CA2225", Justification = "Read as: return refusal.")]
     public static implicit operator Result<T>(OAuthError error) => new(null, error);
 }
