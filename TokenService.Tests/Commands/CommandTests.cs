@@ -224,6 +224,18 @@ public sealed class CommandTests : IDisposable
         Json(await _cli.Run("clients", "list", "--json")).GetArrayLength().Should().Be(0);
     }
 
+    [NeedsFact("bash", "apt-get install bash")]
+    public async Task A_client_whose_secret_was_printed_stays_even_where_the_words_beside_it_cannot_be()
+    {
+        await _cli.Run("resources", "add", Uri, "--scope", "a");
+
+        var full = await RunningProgram.Run(
+            "bash", ["-c", $"'{Repository.Program}' '--contentRoot={_folder.Path}' --environment=Production clients add --id job --scope a 2> /dev/full"]);
+
+        full.Output.Should().MatchRegex("^[A-Za-z0-9_-]{43}\n$");
+        Json(await _cli.Run("clients", "list", "--json")).GetArrayLength().Should().Be(1);
+    }
+
     private static JsonElement Json(Finished finished)
     {
         finished.ExitCode.Should().Be(0, finished.Error);

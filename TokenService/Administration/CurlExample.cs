@@ -23,7 +23,7 @@ public static class CurlExample
         var credentials = client.TokenEndpointAuthMethod == AuthenticationMethods.ClientSecretBasic
             ? $"-u {Quote($"{Uri.EscapeDataString(id)}:{Uri.EscapeDataString(secret)}")}"
             : $"--data-urlencode {Quote($"client_id={id}")} --data-urlencode {Quote($"client_secret={secret}")}";
-        return $"curl {credentials} -d grant_type={GrantTypes.ClientCredentials} {issuer}/oauth2/token";
+        return $"curl {credentials} -d grant_type={GrantTypes.ClientCredentials} {issuer}{EndpointPaths.Token}";
     }
 
     // In single quotes a POSIX shell takes everything as it stands but the quote itself.

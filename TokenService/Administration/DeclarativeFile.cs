@@ -275,7 +275,7 @@ public sealed class DeclarativeFile
         }
 
         return element.EnumerateObject().Select(member =>
-            (member.Name, member.Value, at.Length == 0 ? Word(member.Name) : $"{at}.{Word(member.Name)}"));
+            (member.Name, member.Value, at.Length == 0 ? Printable.Escape(member.Name) : $"{at}.{Printable.Escape(member.Name)}"));
     }
 
     private List<T> Items<T>(JsonElement element, string at, Func<JsonElement, string, T> read)
@@ -346,7 +346,4 @@ public sealed class DeclarativeFile
         }}");
 
     private void Fault(string place, string message) => _faults.Add($"{place} {message}");
-
-    // A member's name goes into messages; it is the operator's own, but may hold anything.
-    private static string Word(string name) => Printable.Escape(name);
 }

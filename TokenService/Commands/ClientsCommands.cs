@@ -55,7 +55,6 @@ internal static class ClientsCommands
                 else
                 {
                     Console.Out.WriteLine(secret.Reveal());
-                    Console.Error.WriteLine($"Registered client {client.ClientId}. Its secret is not kept in clear and not shown again.");
                 }
             }
             catch (IOException fault)
@@ -64,6 +63,9 @@ internal static class ClientsCommands
                 registration.Remove(client);
                 throw new OperatorFaultException($"The secret cannot be printed, so the client was not registered: {fault.Message}", fault);
             }
+
+            // From here on the client stays, whatever happens: somebody has its secret.
+            Console.Error.WriteLine($"Registered client {client.ClientId}. Its secret is not kept in clear and not shown again.");
         });
         return command;
     }

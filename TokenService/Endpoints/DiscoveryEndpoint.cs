@@ -17,12 +17,6 @@ namespace TokenService.Endpoints;
 /// <param name="issuer">The issuer, known once the service listens.</param>
 public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> grants, Func<string> issuer)
 {
-    /// <summary>The path of the token endpoint after the issuer.</summary>
-    public const string TokenPath = "/oauth2/token";
-
-    /// <summary>The path of the JWKS after the issuer.</summary>
-    public const string JwksPath = "/.well-known/jwks.json";
-
     private readonly ImmutableArray<string> _grantTypes = [.. grants.Select(grant => grant.GrantType)];
 
     /// <summary>Answers with the metadata document.</summary>
@@ -32,8 +26,8 @@ public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> gran
         var metadata = new AuthorizationServerMetadata
         {
             Issuer = issuer(),
-            TokenEndpoint = issuer() + TokenPath,
-            JwksUri = issuer() + JwksPath,
+            TokenEndpoint = issuer() + EndpointPaths.Token,
+            JwksUri = issuer() + EndpointPaths.Jwks,
             GrantTypesSupported = _grantTypes,
             ScopesSupported = [.. registry.Resources.SelectMany(resource => resource.Scopes).Select(scope => scope.Name).Order(StringComparer.Ordinal)],
             TokenEndpointAuthMethodsSupported = AuthenticationMethods.All,

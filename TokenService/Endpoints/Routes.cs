@@ -20,8 +20,8 @@ public static class Routes
     /// <param name="discovery">Metadata and keys.</param>
     public static void MapTokenService(this IEndpointRouteBuilder app, string issuerPath, TokenEndpoint token, DiscoveryEndpoint discovery)
     {
-        app.Map(issuerPath + DiscoveryEndpoint.TokenPath, token.Handle);
-        app.MapMethods(issuerPath + DiscoveryEndpoint.JwksPath, s_read, discovery.Jwks);
+        app.Map(issuerPath + EndpointPaths.Token, token.Handle);
+        app.MapMethods(issuerPath + EndpointPaths.Jwks, s_read, discovery.Jwks);
         foreach (var document in (ReadOnlySpan<string>)["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"])
         {
             app.MapMethods(issuerPath + document, s_read, discovery.Metadata);

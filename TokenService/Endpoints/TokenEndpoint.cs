@@ -59,7 +59,8 @@ public sealed class TokenEndpoint(
         // 3. Choose the grant: one that the service has and the client is registered for.
         if (!_grants.TryGetValue(request.GrantType!, out var grant))
         {
-            return OAuthError.UnsupportedGrantType(_grantTypes, $"client {Printable.Quote(client.Client.ClientId)} asked for grant_type {Printable.Quote(request.GrantType!)}");
+            return OAuthError.UnsupportedGrantType(
+                _grantTypes, $"client {Printable.Quote(client.Client.ClientId)} asked for grant_type {Printable.Quote(request.GrantType!)}");
         }
 
         if (!client.Client.GrantTypes.Contains(grant.GrantType))

@@ -38,6 +38,16 @@ public static class SigningAlgorithms
     public static ImmutableArray<string> All { get; } = [RS256, PS256, ES256];
 }
 
+/// <summary>The paths of the endpoints, each after the issuer.</summary>
+public static class EndpointPaths
+{
+    /// <summary>The token endpoint (RFC 6749 §3.2).</summary>
+    public const string Token = "/oauth2/token";
+
+    /// <summary>The public keys (RFC 7517 §5).</summary>
+    public const string Jwks = "/.well-known/jwks.json";
+}
+
 /// <summary>The parameters of a token request.</summary>
 public static class Parameters
 {

@@ -10,8 +10,8 @@ using System.Reflection;
 namespace TokenService.Storage;
 
 /// <summary>
-/// Brings the store's schema up to date: numbered SQL files, each applied once, all that are missing in one transaction. They only add, so that
-/// the build before this one still runs on the schema after it.
+/// Brings the store's schema up to date: numbered SQL files, each applied once, all that are missing in one transaction. They only
+/// add, so that the build before this one still runs on the schema after it.
 /// </summary>
 internal static class Migrations
 {

@@ -13,6 +13,7 @@ namespace TokenService.Storage;
 public sealed class SigningKeyStore(DbDataSource dataSource, KeyProtector protector)
 {
     private const string Table = "signing_keys";
+
     // With the algorithm: a key that signs PS256 cannot be made to sign RS256 by a change to its row.
     private const string Purpose = "private_key:";
 

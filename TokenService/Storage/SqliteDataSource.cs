@@ -86,7 +86,7 @@ public sealed class SqliteDataSource : DbDataSource
     /// <exception cref="StoreUnavailableException">The file is gone.</exception>
     public bool FollowFile()
     {
-        var now = FileIdentity.Of(File) ?? throw new StoreUnavailableException($"The store {File} is gone.");
+        var now = FileIdentity.Of(File) ?? throw new StoreUnavailableException($"The store {File} is gone or cannot be reached.");
         var same = (now.Device, now.Inode) == _file;
         if (!same)
         {
