@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Immutable;
 using System.Linq;
 using System.Threading;
 using System.Threading.Tasks;
@@ -12,6 +13,7 @@ using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
 using TokenService.Administration;
+using TokenService.Authentication;
 using TokenService.Commands;
 using TokenService.Endpoints;
 using TokenService.Grants;
@@ -72,18 +74,29 @@ public static class Program
         ConfigureHost(builder);
         builder.Logging.UseConsole(settings.Development);
         var app = builder.Build();
-        app.Lifetime.ApplicationStopped.Register(store.Dispose);
 
         var (watch, logger) = (app.Services.GetRequiredService<StoreWatch>(), Logger(app.Services));
         var issuer = new Lazy<string>(() => settings.Issuer ?? FirstUrl(app), LazyThreadSafetyMode.PublicationOnly);
+        var audiences = new Lazy<ImmutableArray<string>>(
+            () => settings.AssertionForTokenEndpoint ? [issuer.Value, issuer.Value + EndpointPaths.Token] : [issuer.Value],
+            LazyThreadSafetyMode.PublicationOnly);
+        var keySets = new ClientKeySets(clock, (uri, fault) => logger.KeysNotFetched(uri.AbsoluteUri, fault));
+        var replay = new ReplayStore(store.DataSource, clock, logger.AssertionsNotNoted);
+        var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay));
         IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
         var limiter = new FailureLimiter(settings.FailuresPerMinute, clock);
 
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(watch, grants, () => issuer.Value, limiter, clock, logger),
+            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, limiter, clock, logger),
             new DiscoveryEndpoint(watch, grants, () => issuer.Value));
+        app.Lifetime.ApplicationStopped.Register(() =>
+        {
+            replay.Dispose();
+            keySets.Dispose();
+            store.Dispose();
+        });
         app.Lifetime.ApplicationStarted.Register(() => Announce(settings, content, issuer.Value, watch.Current, logger));
         return app;
     }

@@ -14,7 +14,7 @@ public sealed class ClientSecretTests
     [Fact]
     public void A_generated_secret_has_256_bits_and_stays_as_it_is_when_form_encoded()
     {
-        var secrets = Enumerable.Range(0, 100).Select(_ => ClientSecret.Generate().Reveal()).ToList();
+        var secrets = Enumerable.Range(0, 100).Select(_ => ClientSecret.Generate("client_secret_basic").Reveal()).ToList();
 
         secrets.Should().OnlyHaveUniqueItems().And.OnlyContain(secret => secret.Length == 43 && Uri.EscapeDataString(secret) == secret);
     }

@@ -179,11 +179,6 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
         { Grant, $"{Sample.FormJob}:{Sample.FormSecret}" },
         { $"{Grant}&client_id={Sample.Job}&client_secret={Sample.JobSecret}", null },
 
-        // Assertions, for which nobody is registered.
-        { $"{Grant}&client_assertion=a.b.c&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer", null },
-        { $"{Grant}&client_assertion=a.b.c", null },
-        { $"{Grant}&client_assertion_type=x", null },
-
         // Nothing.
         { Grant, null },
         { $"{Grant}&client_id={Sample.Job}", null },
@@ -403,7 +398,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
         };
 
         TokenService.Authentication.ClientAuthenticator
-            .Authenticate(request, new TokenService.Clients.Registry([client], []), DateTimeOffset.UnixEpoch)
+            .AuthenticateBySecret(request, new TokenService.Clients.Registry([client], []), DateTimeOffset.UnixEpoch)
             .Refused(out var error, out _).Should().BeTrue();
 
         error!.Reason.Should().Be($"client \"c\" {reason}");

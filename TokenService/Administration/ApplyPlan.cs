@@ -150,8 +150,17 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
         Secrets =
         [
             .. fromFile.Secrets,
-            .. old.Secrets.Where(secret => secret.Origin == Origin.Command && !fromFile.Secrets.Any(other => other.Hash.SequenceEqual(secret.Hash))),
+            .. old.Secrets.Where(secret => secret.Origin == Origin.Command && GoesOn(old.AuthenticationMethod, fromFile.AuthenticationMethod)
+                && !fromFile.Secrets.Any(other => other.Hash.SequenceEqual(secret.Hash))),
         ],
+    };
+
+    // A key leaves no use for secrets, and one that is kept as a hash is of no use for an HMAC.
+    private static bool GoesOn(string oldMethod, string method) => method switch
+    {
+        AuthenticationMethods.PrivateKeyJwt => false,
+        AuthenticationMethods.ClientSecretJwt => oldMethod == AuthenticationMethods.ClientSecretJwt,
+        _ => true,
     };
 
     private static ImmutableArray<string> Gone(IEnumerable<string> before, IEnumerable<string> after)
@@ -167,6 +176,9 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
         ("grant_types", old.GrantTypes.SequenceEqual(wanted.GrantTypes)),
         ("scope", old.Scopes.SequenceEqual(wanted.Scopes)),
         ("access_token_lifetime", old.AccessTokenLifetime == wanted.AccessTokenLifetime),
+        ("jwks", old.Keys.SequenceEqual(wanted.Keys)),
+        ("jwks_uri", old.JwksUri?.OriginalString == wanted.JwksUri?.OriginalString),
+        ("token_endpoint_auth_signing_alg", old.AssertionAlgorithm == wanted.AssertionAlgorithm),
         ("client_secret", Sorted(old.Secrets).SequenceEqual(Sorted(wanted.Secrets))));
 
     private static ImmutableArray<string> Names(params ReadOnlySpan<(string Member, bool Same)> members)

@@ -199,6 +199,15 @@ public sealed class DeclarativeFile
                 case "client_secret_hash":
                     client = client with { ClientSecretHashes = [.. OneOrMore(value, place, ReadHash)] };
                     break;
+                case "jwks":
+                    client = client with { Jwks = Keys(value, place) };
+                    break;
+                case "jwks_uri":
+                    client = client with { JwksUri = Text(value, place) };
+                    break;
+                case "token_endpoint_auth_signing_alg":
+                    client = client with { TokenEndpointAuthSigningAlg = Text(value, place) };
+                    break;
                 case "client_secret_expires_at":
                     client = client with { ClientSecretExpiresAt = Number(value, place) };
                     break;
@@ -209,6 +218,17 @@ public sealed class DeclarativeFile
         }
 
         return client;
+    }
+
+    private ImmutableArray<ClientKey> Keys(JsonElement set, string at)
+    {
+        var read = ClientKeyReader.Read(set);
+        foreach (var (place, message) in read.Faults)
+        {
+            Fault(place.Length == 0 ? at : $"{at}.{place}", message);
+        }
+
+        return read.Keys;
     }
 
     private ClientSecretHash ReadHash(JsonElement element, string at)

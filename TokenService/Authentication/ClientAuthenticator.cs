@@ -1,4 +1,6 @@
 using System;
+using System.Threading;
+using System.Threading.Tasks;
 using TokenService.Clients;
 using TokenService.Protocol;
 
@@ -12,14 +14,23 @@ namespace TokenService.Authentication;
 /// This room holds all that proves a client. Whatever is wrong, the caller reads the same <c>invalid_client</c> and the same work is
 /// done: an unknown client costs the hash and the comparison of a known one. Only the reason for the operator differs.
 /// </remarks>
-public static class ClientAuthenticator
+/// <param name="assertions">Checks assertions.</param>
+public sealed class ClientAuthenticator(ClientAssertionProof assertions)
 {
     /// <summary>Authenticates the client of a request.</summary>
     /// <param name="request">The request; of the ways to authenticate it has at most one.</param>
     /// <param name="registry">Who is registered.</param>
     /// <param name="now">The time of the request.</param>
-    /// <returns>The client, or <c>invalid_client</c>.</returns>
-    public static Result<AuthenticatedClient> Authenticate(TokenRequest request, Registry registry, DateTimeOffset now)
+    /// <param name="cancellation">Ends a wait for the keys of a client.</param>
+    /// <returns>The client, <c>invalid_client</c>, or <c>temporarily_unavailable</c>.</returns>
+    public ValueTask<Result<AuthenticatedClient>> Authenticate(
+        TokenRequest request, Registry registry, DateTimeOffset now, CancellationToken cancellation)
+        => request is { ClientAssertion: null, ClientAssertionType: null }
+            ? new(AuthenticateBySecret(request, registry, now))
+            : assertions.Check(request, registry, now, cancellation);
+
+    /// <summary>The same for a request without an assertion.</summary>
+    internal static Result<AuthenticatedClient> AuthenticateBySecret(TokenRequest request, Registry registry, DateTimeOffset now)
     {
         if (ReadCredentials(request).Refused(out var error, out var sent))
         {
@@ -44,12 +55,10 @@ public static class ClientAuthenticator
     private static Result<SentCredentials> ReadCredentials(TokenRequest request) => request switch
     {
         { Authorization: { } header } => ClientSecretBasic.Read(header),
-        { ClientAssertion: not null } or { ClientAssertionType: not null }
-            => OAuthError.InvalidClient("a client assertion was sent, and no client is registered for one"),
         { ClientId: { } id, ClientSecret: { } secret }
             => new SentCredentials(AuthenticationMethods.ClientSecretPost, [new CredentialReading(id, secret)]),
         { ClientSecret: not null } => OAuthError.InvalidClient("client_secret came without client_id"),
-        { ClientId: { } id } => OAuthError.InvalidClient($"client {Printable.Quote(id)} sent no credentials", id),
+        { ClientId: { } id } => OAuthError.InvalidClient(id, "sent no credentials"),
         _ => OAuthError.InvalidClient("no credentials were sent"),
     };
 
@@ -72,6 +81,6 @@ public static class ClientAuthenticator
             _ => new AuthenticatedClient(client),
         };
 
-        OAuthError Refuse(string why) => OAuthError.InvalidClient($"client {Printable.Quote(sent.ClientId)} {why}", sent.ClientId);
+        OAuthError Refuse(string why) => OAuthError.InvalidClient(sent.ClientId, why);
     }
 }

@@ -30,6 +30,15 @@ public sealed record Client
     /// <summary>Its secrets; each of them is good until it expires.</summary>
     public ImmutableArray<ClientSecret> Secrets { get; init; } = [];
 
+    /// <summary><c>jwks</c>: the public keys that its assertions are signed with, where they are registered with it.</summary>
+    public ImmutableArray<ClientKey> Keys { get; init; } = [];
+
+    /// <summary><c>jwks_uri</c>: where its public keys are fetched from, where they are not registered with it.</summary>
+    public Uri? JwksUri { get; init; }
+
+    /// <summary><c>token_endpoint_auth_signing_alg</c>: the only algorithm that is accepted from it, where it is narrowed to one.</summary>
+    public string? AssertionAlgorithm { get; init; }
+
     /// <summary>Whether it is switched off: it gets no tokens.</summary>
     public bool Disabled { get; init; }
 

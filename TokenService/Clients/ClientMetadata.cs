@@ -38,6 +38,15 @@ public sealed record ClientMetadata
     /// <summary><c>client_secret_expires_at</c> in seconds since 1970, 0 for never; only beside one single secret or hash.</summary>
     public long? ClientSecretExpiresAt { get; init; }
 
+    /// <summary><c>jwks</c>, as far as it could be read (<see cref="ClientKeyReader"/>); <see langword="null"/> where left out.</summary>
+    public ImmutableArray<ClientKey>? Jwks { get; init; }
+
+    /// <summary><c>jwks_uri</c>.</summary>
+    public string? JwksUri { get; init; }
+
+    /// <summary><c>token_endpoint_auth_signing_alg</c>.</summary>
+    public string? TokenEndpointAuthSigningAlg { get; init; }
+
     /// <summary>The client that this describes. Only for metadata that passed <see cref="ClientMetadataRules"/>.</summary>
     public Client ToClient(Origin origin) => new()
     {
@@ -47,9 +56,17 @@ public sealed record ClientMetadata
         GrantTypes = GrantTypes,
         Scopes = Scope is null ? [] : [.. ScopeSyntax.Split(Scope)!],
         AccessTokenLifetime = AccessTokenLifetime is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
+        Keys = Jwks ?? [],
+        JwksUri = JwksUri is null ? null : new Uri(JwksUri),
+        AssertionAlgorithm = TokenEndpointAuthSigningAlg,
         Secrets =
         [
-            .. ClientSecrets.Select(secret => new ClientSecret(ClientSecret.Digest(secret), Time(ClientSecretExpiresAt), origin))
+            .. ClientSecrets
+                .Select(secret => new ClientSecret(ClientSecret.Digest(secret), Time(ClientSecretExpiresAt), origin)
+                {
+                    // Only an HMAC needs the secret itself.
+                    Recoverable = TokenEndpointAuthMethod == AuthenticationMethods.ClientSecretJwt ? secret : null,
+                })
                 .Concat(ClientSecretHashes.Select(hash =>
                     new ClientSecret(ClientSecret.ParseHash(hash.Hash)!.Value, Time(hash.ExpiresAt ?? ClientSecretExpiresAt), origin)))
                 .DistinctBy(secret => Convert.ToHexString(secret.Hash.AsSpan())),

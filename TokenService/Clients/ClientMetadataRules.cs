@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
+using System.Net;
 using FluentValidation;
 using TokenService.Protocol;
 
@@ -54,9 +55,46 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .OverridePropertyName("access_token_lifetime");
 
         RuleFor(client => client)
+            .Cascade(CascadeMode.Stop)
             .Must(client => client.ClientSecrets.Length + client.ClientSecretHashes.Length > 0)
-            .WithMessage(client => $"is missing: {client.TokenEndpointAuthMethod} needs client_secret or client_secret_hash")
+            .When(client => client.TokenEndpointAuthMethod != AuthenticationMethods.PrivateKeyJwt, ApplyConditionTo.CurrentValidator)
+            .WithMessage(client => $"is missing: {client.TokenEndpointAuthMethod} needs {Secrets(client.TokenEndpointAuthMethod)}")
+            .Must(client => client.ClientSecrets.IsEmpty && client.ClientSecretHashes.IsEmpty)
+            .When(client => client.TokenEndpointAuthMethod == AuthenticationMethods.PrivateKeyJwt, ApplyConditionTo.CurrentValidator)
+            .WithMessage("does not go with private_key_jwt: the client proves itself with its key alone")
             .OverridePropertyName("client_secret");
+
+        RuleFor(client => client.ClientSecretHashes)
+            .Must(hashes => hashes.IsEmpty)
+            .When(client => client.TokenEndpointAuthMethod == AuthenticationMethods.ClientSecretJwt)
+            .WithMessage("does not go with client_secret_jwt, which needs the secret itself: give client_secret, it is kept encrypted")
+            .OverridePropertyName("client_secret_hash");
+
+        RuleFor(client => client)
+            .Cascade(CascadeMode.Stop)
+            .Must(client => (client.Jwks is null) == (client.TokenEndpointAuthMethod != AuthenticationMethods.PrivateKeyJwt || client.JwksUri is not null))
+            .WithMessage(client => client.Jwks is null
+                ? "is missing: private_key_jwt needs jwks, or jwks_uri"
+                : client.JwksUri is null ? $"does not go with {client.TokenEndpointAuthMethod}" : "does not go with jwks_uri: give one of the two")
+            .Must(client => client.Jwks is not { IsEmpty: false } keys || client.TokenEndpointAuthSigningAlg is not { } algorithm
+                || keys.Any(key => key.Algorithms.Contains(algorithm)))
+            .WithMessage("has no key that goes with token_endpoint_auth_signing_alg")
+            .OverridePropertyName("jwks");
+
+        RuleFor(client => client.JwksUri)
+            .Cascade(CascadeMode.Stop)
+            .Must((client, uri) => uri is null || client.TokenEndpointAuthMethod == AuthenticationMethods.PrivateKeyJwt)
+            .WithMessage(client => $"does not go with {client.TokenEndpointAuthMethod}")
+            .Must(uri => uri is null || IsJwksUri(uri))
+            .WithMessage("must be an https URL (http on loopback only) of at most 1024 ASCII characters, without user or fragment, and not link-local")
+            .OverridePropertyName("jwks_uri");
+
+        RuleFor(client => client.TokenEndpointAuthSigningAlg)
+            .Must((client, algorithm) => algorithm is null || AssertionAlgorithms.Of(client.TokenEndpointAuthMethod).Contains(algorithm))
+            .WithMessage(client => AssertionAlgorithms.Of(client.TokenEndpointAuthMethod) is { IsEmpty: false } accepted
+                ? $"{Printable.Quote(client.TokenEndpointAuthSigningAlg!)} is not accepted; accepted: {string.Join(", ", accepted)}"
+                : $"does not go with {client.TokenEndpointAuthMethod}")
+            .OverridePropertyName("token_endpoint_auth_signing_alg");
 
         RuleForEach(client => client.ClientSecrets)
             .OverrideIndexer((_, all, _, index) => Place(all, index))
@@ -86,6 +124,16 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .WithMessage("belongs to a single client_secret or client_secret_hash; in an array give each hash its own \"expires_at\"")
             .OverridePropertyName("client_secret_expires_at");
     }
+
+    private static string Secrets(string method)
+        => method == AuthenticationMethods.ClientSecretJwt ? "client_secret" : "client_secret or client_secret_hash";
+
+    private static bool IsJwksUri(string text)
+        => text.Length <= 1024 && text.All(c => c is > ' ' and <= '~')
+            && Uri.TryCreate(text, UriKind.Absolute, out var uri)
+            && (uri.Scheme == Uri.UriSchemeHttps || (uri.Scheme == Uri.UriSchemeHttp && uri.IsLoopback))
+            && uri.UserInfo.Length == 0 && !text.Contains('#', StringComparison.Ordinal)
+            && (!IPAddress.TryParse(uri.DnsSafeHost, out var address) || NetworkRules.MayBeAsked(address, uri));
 
     // A single one is mostly not written as an array.
     private static string Place<T>(IEnumerable<T> all, int index) => all.Count() == 1 ? "" : string.Create(CultureInfo.InvariantCulture, $"[{index}]");

@@ -26,12 +26,27 @@ public sealed record ClientSecret(ImmutableArray<byte> Hash, DateTimeOffset? Exp
     /// <summary>The shortest secret, in characters, that is accepted outside Development.</summary>
     public const int MinLength = 32;
 
+    /// <summary>
+    /// The secret itself, for a client registered for <c>client_secret_jwt</c>; the store keeps it encrypted. Absent for all others, and
+    /// where the secrets of the store were not opened.
+    /// </summary>
+    public Secret? Recoverable { get; init; }
+
     private const string HashPrefix = "sha256:";
 
     private static readonly ImmutableArray<ClientSecret> s_decoy = [new([.. RandomNumberGenerator.GetBytes(32)], null, Origin.Command)];
 
-    /// <summary>A new secret of 256 random bits, in characters that form-encoding leaves as they are (base64url).</summary>
-    public static Secret Generate() => new(Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(32)));
+    /// <summary>Whether it still counts.</summary>
+    /// <param name="now">The time of the request.</param>
+    public bool IsLive(DateTimeOffset now) => ExpiresAt is null || now < ExpiresAt;
+
+    /// <summary>
+    /// A new secret of 256 random bits, in characters that form-encoding leaves as they are (base64url); for an HMAC of 384, which makes 64
+    /// characters, the length that RFC 7518 §3.2 wants of a key for HS512.
+    /// </summary>
+    /// <param name="method">The method that it is for, one of <see cref="AuthenticationMethods"/>.</param>
+    public static Secret Generate(string method)
+        => new(Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(method == AuthenticationMethods.ClientSecretJwt ? 48 : 32)));
 
     /// <summary>The digest that is stored and compared.</summary>
     /// <exception cref="ArgumentException">The secret is longer than <see cref="MaxBytes"/>.</exception>
@@ -71,7 +86,7 @@ public sealed record ClientSecret(ImmutableArray<byte> Hash, DateTimeOffset? Exp
         foreach (var secret in secrets.IsEmpty ? s_decoy : secrets)
         {
             var equal = CryptographicOperations.FixedTimeEquals(digest, secret.Hash.AsSpan());
-            var live = secret.ExpiresAt is null || now < secret.ExpiresAt;
+            var live = secret.IsLive(now);
             valid |= equal & live;
             expired |= equal & !live;
         }

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Immutable;
 using System.CommandLine;
 using System.IO;
 using System.Linq;
@@ -31,10 +32,15 @@ internal static class ClientsCommands
             DefaultValueFactory = _ => AuthenticationMethods.ClientSecretBasic,
         };
         var lifetime = new Option<long?>("--lifetime") { Description = "How long its tokens live, in seconds.", HelpName = "SECONDS" };
-        var command = new Command("add", "Registers a client. Its secret is printed once, alone on standard output.") { id, scope, name, method, lifetime };
+        var jwks = new Option<string?>("--jwks") { Description = "Its public keys, a file with a JWKS as new-key prints it (private_key_jwt).", HelpName = "FILE" };
+        var command = new Command("add", "Registers a client. Where it has a secret, that is printed once, alone on standard output.")
+        {
+            id, scope, name, method, jwks, lifetime,
+        };
         command.SetAction(parsed =>
         {
-            var secret = ClientSecret.Generate();
+            var keys = parsed.GetValue(jwks) is { } file ? ReadKeys(file) : null;
+            Secret? secret = parsed.GetRequiredValue(method) == AuthenticationMethods.PrivateKeyJwt ? null : ClientSecret.Generate(parsed.GetRequiredValue(method));
             using var store = Store.Open(settings());
             var registration = new Registration(store.Registry);
             var client = registration.Add(new ClientMetadata
@@ -44,17 +50,18 @@ internal static class ClientsCommands
                 TokenEndpointAuthMethod = parsed.GetRequiredValue(method),
                 Scope = parsed.GetRequiredValue(scope),
                 AccessTokenLifetime = parsed.GetValue(lifetime),
-                ClientSecrets = [secret],
+                ClientSecrets = secret is { } made ? [made] : [],
+                Jwks = keys,
             });
             try
             {
                 if (parsed.GetValue(CommandLine.Json))
                 {
-                    CommandOutput.WriteJson(Listing.Of(client) with { ClientSecret = secret.Reveal() }, ListingJson.Default.ClientListing);
+                    CommandOutput.WriteJson(Listing.Of(client) with { ClientSecret = secret?.Reveal() }, ListingJson.Default.ClientListing);
                 }
-                else
+                else if (secret is { } toShow)
                 {
-                    Console.Out.WriteLine(secret.Reveal());
+                    Console.Out.WriteLine(toShow.Reveal());
                 }
             }
             catch (IOException fault)
@@ -65,9 +72,31 @@ internal static class ClientsCommands
             }
 
             // From here on the client stays, whatever happens: somebody has its secret.
-            Console.Error.WriteLine($"Registered client {client.ClientId}. Its secret is not kept in clear and not shown again.");
+            Console.Error.WriteLine(secret is null
+                ? $"Registered client {client.ClientId}."
+                : $"Registered client {client.ClientId}. Its secret is not kept in clear and not shown again.");
         });
         return command;
+    }
+
+    private static ImmutableArray<ClientKey>? ReadKeys(string file)
+    {
+        try
+        {
+            if (StrictJson.ReadObject(File.ReadAllBytes(file)) is not { } set)
+            {
+                throw new OperatorFaultException($"The file {file} is no JSON object; it must hold a JWKS, as new-key prints it.");
+            }
+
+            var read = ClientKeyReader.Read(set);
+            return read.Faults.IsEmpty
+                ? read.Keys
+                : throw new OperatorFaultException($"The file {file}: {string.Join("; ", read.Faults.Select(fault => $"{fault.Place} {fault.Message}".TrimStart()))}.");
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            throw new OperatorFaultException($"The file {file} cannot be read: {fault.Message}", fault);
+        }
     }
 
     private static Command List(Func<Settings> settings)

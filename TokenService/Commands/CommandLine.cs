@@ -104,6 +104,8 @@ public static class CommandLine
             ApplyCommand.Create(settings),
             ResourcesCommands.Create(settings),
             ClientsCommands.Create(settings),
+            NewKeyCommand.Create(),
+            AssertionCommand.Create(settings),
         };
         root.Action = new ServeAction(serve);
         root.Options.OfType<VersionOption>().Single().Action = new VersionAction();

@@ -3,6 +3,7 @@ using System.Linq;
 using System.Text.Json.Serialization;
 using TokenService.Administration;
 using TokenService.Clients;
+using TokenService.Protocol;
 
 namespace TokenService.Commands;
 
@@ -27,6 +28,9 @@ internal static class Listing
         TokenEndpointAuthMethod = client.AuthenticationMethod,
         Scope = client.Scopes.IsEmpty ? null : string.Join(' ', client.Scopes),
         AccessTokenLifetime = (long?)client.AccessTokenLifetime?.TotalSeconds,
+        Jwks = client.Keys.IsEmpty ? null : new Jwks { Keys = [.. client.Keys.Select(key => key.Jwk)] },
+        JwksUri = client.JwksUri?.OriginalString,
+        TokenEndpointAuthSigningAlg = client.AssertionAlgorithm,
         RegisteredBy = Word(client.Origin),
     };
 
@@ -64,6 +68,12 @@ internal sealed record ClientListing
 
     public long? AccessTokenLifetime { get; init; }
 
+    public Jwks? Jwks { get; init; }
+
+    public string? JwksUri { get; init; }
+
+    public string? TokenEndpointAuthSigningAlg { get; init; }
+
     /// <summary>Only of a client that was made just now.</summary>
     public string? ClientSecret { get; init; }
 
@@ -79,6 +89,8 @@ internal sealed record PlanListing
 
 internal sealed record ChangeListing(string Change, string Entry, string Id, IReadOnlyList<string> Members);
 
+internal sealed record AssertionListing(string ClientAssertionType, string ClientAssertion);
+
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
@@ -87,4 +99,5 @@ internal sealed record ChangeListing(string Change, string Entry, string Id, IRe
 [JsonSerializable(typeof(ClientListing))]
 [JsonSerializable(typeof(ClientListing[]))]
 [JsonSerializable(typeof(PlanListing))]
+[JsonSerializable(typeof(AssertionListing))]
 internal sealed partial class ListingJson : JsonSerializerContext;

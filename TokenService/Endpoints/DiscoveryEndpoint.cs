@@ -31,6 +31,7 @@ public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> gran
             GrantTypesSupported = _grantTypes,
             ScopesSupported = [.. registry.Resources.SelectMany(resource => resource.Scopes).Select(scope => scope.Name).Order(StringComparer.Ordinal)],
             TokenEndpointAuthMethodsSupported = AuthenticationMethods.All,
+            TokenEndpointAuthSigningAlgValuesSupported = AssertionAlgorithms.All,
         };
         return OAuthResults.Write(http, 200, metadata, ProtocolJson.Default.AuthorizationServerMetadata);
     }

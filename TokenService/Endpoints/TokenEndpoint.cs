@@ -16,13 +16,20 @@ namespace TokenService.Endpoints;
 
 /// <summary>The token endpoint (RFC 6749 §3.2): a request from the socket to the signature, in six steps.</summary>
 /// <param name="store">Clients, resources and keys; taken once for each request.</param>
+/// <param name="authenticator">Finds out who the client is.</param>
 /// <param name="grants">The grants that the service has.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
 /// <param name="limiter">Slows down failed authentications.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each outcome.</param>
 public sealed class TokenEndpoint(
-    StoreWatch store, IEnumerable<IGrant> grants, Func<string> issuer, FailureLimiter limiter, TimeProvider clock, ILogger logger)
+    StoreWatch store,
+    ClientAuthenticator authenticator,
+    IEnumerable<IGrant> grants,
+    Func<string> issuer,
+    FailureLimiter limiter,
+    TimeProvider clock,
+    ILogger logger)
 {
     private readonly FrozenDictionary<string, IGrant> _grants = grants.ToFrozenDictionary(grant => grant.GrantType, StringComparer.Ordinal);
     private readonly string _grantTypes = string.Join(' ', grants.Select(grant => grant.GrantType));
@@ -51,7 +58,7 @@ public sealed class TokenEndpoint(
         }
 
         // 2. Authenticate the client.
-        if (ClientAuthenticator.Authenticate(request, snapshot.Registry, now).Refused(out error, out var client))
+        if ((await authenticator.Authenticate(request, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var client))
         {
             return error;
         }
@@ -83,13 +90,13 @@ public sealed class TokenEndpoint(
     private void Tell(OAuthError error, HttpContext http, string traceId)
     {
         var (path, address) = (http.Request.Path, $"{http.Connection.RemoteIpAddress}");
-        if (error.RetryAfter is null)
+        if (error.Code == "slow_down")
         {
-            logger.Refused(path, address, error.Code, error.Reason, traceId);
+            logger.SlowedDown(path, address, error.Reason, traceId);
         }
         else
         {
-            logger.SlowedDown(path, address, error.Reason, traceId);
+            logger.Refused(path, address, error.Code, error.Reason, traceId);
         }
     }
 

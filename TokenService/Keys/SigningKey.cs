@@ -5,7 +5,7 @@ using TokenService.Protocol;
 
 namespace TokenService.Keys;
 
-/// <summary>A key pair that access tokens are signed with.</summary>
+/// <summary>A key pair that JWTs are signed with: the service's access tokens, and the assertions that the <c>assertion</c> command makes.</summary>
 /// <remarks>This room holds the service's own keys: what they are, how they are protected at rest, and which of them are published.</remarks>
 public sealed class SigningKey
 {
@@ -17,6 +17,7 @@ public sealed class SigningKey
     {
         (Algorithm, _keyPair) = (algorithm, keyPair);
         PublicKey = PublicPart(algorithm, keyPair);
+        Kid = PublicKey.Kid!;
         SecurityKey key = keyPair switch
         {
             // From parameters, so that the library keeps one RSA object for each request that is signing, not one for all: requests
@@ -30,9 +31,9 @@ public sealed class SigningKey
     }
 
     /// <summary>The key identifier: the RFC 7638 thumbprint of the public key.</summary>
-    public string Kid => PublicKey.Kid;
+    public string Kid { get; }
 
-    /// <summary>One of <see cref="SigningAlgorithms"/>.</summary>
+    /// <summary>One of <see cref="SigningAlgorithms"/>, or for a client's key one of <see cref="AssertionAlgorithms.PrivateKey"/>.</summary>
     public string Algorithm { get; }
 
     /// <summary>The public part, as the JWKS shows it.</summary>
@@ -41,22 +42,61 @@ public sealed class SigningKey
     /// <summary>The key as the JWT library takes it. Its members can sign; none of them may be logged.</summary>
     public SigningCredentials Credentials { get; }
 
-    /// <summary>Makes a key: RSA with 2048 bits, or EC on P-256 for <c>ES256</c>.</summary>
-    /// <param name="algorithm">One of <see cref="SigningAlgorithms"/>.</param>
-    public static SigningKey Generate(string algorithm) => new(
-        algorithm,
-        algorithm == SigningAlgorithms.ES256 ? ECDsa.Create(ECCurve.NamedCurves.nistP256) : RSA.Create(RsaBits));
+    /// <summary>Makes a key: RSA with 2048 bits, or EC on the curve of the algorithm.</summary>
+    /// <param name="algorithm">As <see cref="Algorithm"/>.</param>
+    public static SigningKey Generate(string algorithm) => new(algorithm, algorithm switch
+    {
+        "ES256" => ECDsa.Create(ECCurve.NamedCurves.nistP256),
+        "ES384" => ECDsa.Create(ECCurve.NamedCurves.nistP384),
+        "ES512" => ECDsa.Create(ECCurve.NamedCurves.nistP521),
+        _ => RSA.Create(RsaBits),
+    });
 
     /// <summary>Reads a key that <see cref="ExportPrivateKey"/> wrote.</summary>
     /// <exception cref="CryptographicException">The bytes are not such a key.</exception>
     public static SigningKey Import(string algorithm, ReadOnlySpan<byte> privateKey)
     {
-        AsymmetricAlgorithm keyPair = algorithm == SigningAlgorithms.ES256 ? ECDsa.Create() : RSA.Create();
+        AsymmetricAlgorithm keyPair = algorithm.StartsWith("ES", StringComparison.Ordinal) ? ECDsa.Create() : RSA.Create();
         keyPair.ImportPkcs8PrivateKey(privateKey, out _);
         return new SigningKey(algorithm, keyPair);
     }
 
-    /// <summary>The private key in PKCS #8 (DER), for <see cref="KeyProtector"/> and nothing else.</summary>
+    /// <summary>Reads a private key that is not encrypted, in PEM: PKCS #8, PKCS #1 or SEC 1.</summary>
+    /// <param name="pem">The text.</param>
+    /// <param name="algorithm">What it signs with, or <see langword="null"/> for <c>RS256</c> or what goes with the curve.</param>
+    /// <returns>The key, or <see langword="null"/> where the text holds no such key, or one that the algorithm does not go with.</returns>
+    public static SigningKey? ImportPem(string pem, string? algorithm)
+    {
+        foreach (var keyPair in (AsymmetricAlgorithm[])[RSA.Create(), ECDsa.Create()])
+        {
+            try
+            {
+                keyPair.ImportFromPem(pem);
+                _ = keyPair is RSA rsa ? rsa.ExportPkcs8PrivateKey() : ((ECDsa)keyPair).ExportPkcs8PrivateKey();
+            }
+            catch (Exception fault) when (fault is ArgumentException or CryptographicException)
+            {
+                // The other kind of key, a public key, an encrypted one, or none.
+                keyPair.Dispose();
+                continue;
+            }
+
+            ReadOnlySpan<string> fitting = (keyPair, keyPair.KeySize) switch
+            {
+                (RSA, >= RsaBits) => ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512"],
+                (ECDsa, 256) => ["ES256"],
+                (ECDsa, 384) => ["ES384"],
+                (ECDsa, 521) => ["ES512"],
+                _ => [],
+            };
+            algorithm ??= fitting.IsEmpty ? null : fitting[0];
+            return algorithm is not null && fitting.Contains(algorithm) ? new SigningKey(algorithm, keyPair) : null;
+        }
+
+        return null;
+    }
+
+    /// <summary>The private key in PKCS #8 (DER), for <see cref="KeyProtector"/> and the file that <c>new-key</c> writes.</summary>
     public byte[] ExportPrivateKey() => _keyPair.ExportPkcs8PrivateKey();
 
     private static PublicJwk PublicPart(string algorithm, AsymmetricAlgorithm keyPair)

@@ -49,6 +49,14 @@ public static partial class Log
     [LoggerMessage(32, LogLevel.Information, "The store can be read again.")]
     public static partial void StoreReadable(this ILogger logger);
 
+    /// <summary>The keys of a client could not be fetched; those that are there go on being used.</summary>
+    [LoggerMessage(13, LogLevel.Warning, "The key set at {uri} cannot be fetched: {fault}")]
+    public static partial void KeysNotFetched(this ILogger logger, string uri, string fault);
+
+    /// <summary>The use of assertions could not be noted, so they were answered with 503.</summary>
+    [LoggerMessage(33, LogLevel.Error, "Client assertions cannot be accepted while the store does not take the note that they were used. {fault}")]
+    public static partial void AssertionsNotNoted(this ILogger logger, string fault);
+
     /// <summary>A fault of our own in a request.</summary>
     [LoggerMessage(40, LogLevel.Error, "Failed to answer {path} (trace_id {traceId})")]
     public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);

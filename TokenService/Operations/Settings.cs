@@ -38,6 +38,12 @@ public sealed record Settings
     /// <summary><c>TokenService:MasterKeyFile</c> as a full path, or <see langword="null"/> for a file beside the store.</summary>
     public required string? MasterKeyFile { get; init; }
 
+    /// <summary>
+    /// <c>TokenService:AssertionAudience</c>: whether the <c>aud</c> of a client assertion may be the token endpoint's URL too, for older
+    /// client libraries.
+    /// </summary>
+    public required bool AssertionForTokenEndpoint { get; init; }
+
     /// <summary><c>TokenService:RateLimit:FailuresPerMinute</c>; 0 is off.</summary>
     public required int FailuresPerMinute { get; init; }
 
@@ -46,6 +52,12 @@ public sealed record Settings
 
     /// <summary>Whether this is the Development environment.</summary>
     public required bool Development { get; init; }
+
+    /// <summary>
+    /// The issuer as commands know it, without listening: in Development, where no setting names it, the first of the listening URLs.
+    /// <see langword="null"/> where neither is set.
+    /// </summary>
+    public required string? CommandIssuer { get; init; }
 
     /// <summary>Reads and checks the settings.</summary>
     /// <param name="configuration">Where they come from.</param>
@@ -75,11 +87,13 @@ public sealed record Settings
         return new Settings
         {
             Issuer = values.Issuer,
+            CommandIssuer = values.Issuer ?? (development ? configuration["urls"]?.Split(';')[0].TrimEnd('/') : null),
             ConnectionString = configuration.GetConnectionString(SettingsSection.Name),
             ApplyFile = FullPath(values.ApplyFile),
             AccessTokenLifetime = TimeSpan.Parse(values.AccessTokenLifetime, CultureInfo.InvariantCulture),
             SigningAlgorithm = values.SigningAlgorithm,
             MasterKeyFile = FullPath(values.MasterKeyFile),
+            AssertionForTokenEndpoint = values.AssertionAudience == SettingsSection.IssuerOrTokenEndpoint,
             FailuresPerMinute = int.Parse(values.RateLimit.FailuresPerMinute, CultureInfo.InvariantCulture),
             ContentRoot = contentRoot,
             Development = development,
@@ -111,8 +125,13 @@ internal sealed class SettingsSection
 {
     public const string Name = "TokenService";
 
+    public const string IssuerOrTokenEndpoint = "IssuerOrTokenEndpoint";
+
     public static readonly IReadOnlyCollection<string> Keys =
-        [nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile), nameof(RateLimit)];
+    [
+        nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile),
+        nameof(AssertionAudience), nameof(RateLimit),
+    ];
 
     public string? Issuer { get; set; }
 
@@ -125,6 +144,8 @@ internal sealed class SettingsSection
     public string SigningAlgorithm { get; set; } = SigningAlgorithms.RS256;
 
     public string? MasterKeyFile { get; set; }
+
+    public string AssertionAudience { get; set; } = nameof(Issuer);
 
     public RateLimitSection RateLimit { get; set; } = new();
 }
@@ -152,6 +173,9 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
         RuleFor(settings => settings.AccessTokenLifetime).Must(IsLifetime).WithMessage("whole seconds from 00:01:00 to 1.00:00:00 (hh:mm:ss)");
         RuleFor(settings => settings.SigningAlgorithm)
             .Must(algorithm => SigningAlgorithms.All.Contains(algorithm)).WithMessage(string.Join(", ", SigningAlgorithms.All));
+        RuleFor(settings => settings.AssertionAudience)
+            .Must(audience => audience is nameof(SettingsSection.Issuer) or SettingsSection.IssuerOrTokenEndpoint)
+            .WithMessage($"{nameof(SettingsSection.Issuer)} or {SettingsSection.IssuerOrTokenEndpoint}");
         RuleFor(settings => settings.RateLimit.FailuresPerMinute)
             .Must(text => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out _)).WithMessage("a whole number, 0 for no limit")
             .OverridePropertyName($"{nameof(SettingsSection.RateLimit)}:{nameof(RateLimitSection.FailuresPerMinute)}");

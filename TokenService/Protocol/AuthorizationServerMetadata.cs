@@ -25,4 +25,7 @@ public sealed record AuthorizationServerMetadata
 
     /// <summary><c>token_endpoint_auth_methods_supported</c>.</summary>
     public required IReadOnlyList<string> TokenEndpointAuthMethodsSupported { get; init; }
+
+    /// <summary><c>token_endpoint_auth_signing_alg_values_supported</c>: what client assertions may be signed with.</summary>
+    public required IReadOnlyList<string> TokenEndpointAuthSigningAlgValuesSupported { get; init; }
 }

@@ -2,7 +2,7 @@ using System.Collections.Generic;
 
 namespace TokenService.Protocol;
 
-/// <summary>A JWK Set (RFC 7517 §5) of public keys.</summary>
+/// <summary>A JWK Set (RFC 7517 §5) of public keys: the service's own, or a client's.</summary>
 public sealed record Jwks
 {
     /// <summary>The keys.</summary>
@@ -12,8 +12,8 @@ public sealed record Jwks
 /// <summary>A public signing key (RFC 7517 §4, RFC 7518 §6). There is no member that could hold a private part.</summary>
 public sealed record PublicJwk
 {
-    /// <summary>The key identifier: the key's own thumbprint (RFC 7638).</summary>
-    public required string Kid { get; init; }
+    /// <summary>The key identifier. The service's own keys, and those of <c>new-key</c>, have their thumbprint (RFC 7638).</summary>
+    public string? Kid { get; init; }
 
     /// <summary><c>RSA</c> or <c>EC</c>.</summary>
     public required string Kty { get; init; }
@@ -21,8 +21,8 @@ public sealed record PublicJwk
     /// <summary>What the key is for: <c>sig</c>.</summary>
     public string Use { get; } = "sig";
 
-    /// <summary>The one algorithm that it signs with.</summary>
-    public required string Alg { get; init; }
+    /// <summary>The one algorithm that it signs with; a client's key may leave it open.</summary>
+    public string? Alg { get; init; }
 
     /// <summary>RSA: the modulus, base64url.</summary>
     public string? N { get; init; }

@@ -18,8 +18,43 @@ public static class AuthenticationMethods
     /// <summary>The secret in the form (RFC 6749 §2.3.1).</summary>
     public const string ClientSecretPost = "client_secret_post";
 
+    /// <summary>An assertion with an HMAC under the secret (RFC 7523 §2.2, OpenID Connect Core §9).</summary>
+    public const string ClientSecretJwt = "client_secret_jwt";
+
+    /// <summary>An assertion signed with the client's private key (RFC 7523 §2.2, OpenID Connect Core §9).</summary>
+    public const string PrivateKeyJwt = "private_key_jwt";
+
     /// <summary>Every method that a client may be registered for.</summary>
-    public static ImmutableArray<string> All { get; } = [ClientSecretBasic, ClientSecretPost];
+    public static ImmutableArray<string> All { get; } = [ClientSecretBasic, ClientSecretPost, ClientSecretJwt, PrivateKeyJwt];
+}
+
+/// <summary>The kinds of client assertion (<c>client_assertion_type</c>, RFC 7521 §4.2).</summary>
+public static class ClientAssertionTypes
+{
+    /// <summary>A JWT (RFC 7523 §2.2).</summary>
+    public const string JwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+}
+
+/// <summary>The algorithms that a client assertion may be signed with (RFC 7518 §3.1). <c>none</c> is not among them.</summary>
+public static class AssertionAlgorithms
+{
+    /// <summary>For <c>private_key_jwt</c>.</summary>
+    public static ImmutableArray<string> PrivateKey { get; } = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512"];
+
+    /// <summary>For <c>client_secret_jwt</c>.</summary>
+    public static ImmutableArray<string> Secret { get; } = ["HS256", "HS384", "HS512"];
+
+    /// <summary>All of them.</summary>
+    public static ImmutableArray<string> All { get; } = [.. PrivateKey, .. Secret];
+
+    /// <summary>Those that go with a method; none with a method that uses no assertions.</summary>
+    /// <param name="method">One of <see cref="AuthenticationMethods"/>.</param>
+    public static ImmutableArray<string> Of(string method) => method switch
+    {
+        AuthenticationMethods.PrivateKeyJwt => PrivateKey,
+        AuthenticationMethods.ClientSecretJwt => Secret,
+        _ => [],
+    };
 }
 
 /// <summary>The algorithms that access tokens are signed with (RFC 7518 §3.1).</summary>

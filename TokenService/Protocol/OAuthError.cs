@@ -7,7 +7,8 @@ namespace TokenService.Protocol;
 /// is one of them with the words for its case.
 /// </summary>
 /// <remarks>
-/// RFC 6749 §5.2 defines the codes; <c>invalid_target</c> comes from RFC 8707 §2, <c>slow_down</c> is borrowed from RFC 8628 §3.5.
+/// RFC 6749 §5.2 defines the codes; <c>invalid_target</c> comes from RFC 8707 §2, <c>slow_down</c> is borrowed from RFC 8628 §3.5 and
+/// <c>temporarily_unavailable</c> from RFC 6749 §4.1.2.1.
 /// </remarks>
 public sealed record OAuthError
 {
@@ -24,7 +25,7 @@ public sealed record OAuthError
     /// The <c>error_description</c> of the answer: what to mend, and nothing that an attacker learns from. In the characters that
     /// RFC 6749 §5.2 allows (printable ASCII without <c>"</c> and <c>\</c>), so it never repeats what the caller sent.
     /// </summary>
-    public string Description { get; }
+    public string Description { get; private init; }
 
     /// <summary>Which check failed and why, for the operator's log: printable, shortened, never a secret.</summary>
     public string Reason { get; }
@@ -51,17 +52,39 @@ public sealed record OAuthError
         => new("invalid_request", 413, $"The body is larger than {limit} bytes.", "body too large");
 
     /// <summary>401: who the caller is was not proved. The caller reads the same words whatever the reason (RFC 6749 §5.2).</summary>
-    /// <param name="reason">What the operator is told.</param>
     /// <param name="clientId">The client id that was sent.</param>
-    public static OAuthError InvalidClient(string reason, string? clientId = null)
+    /// <param name="why">What the operator is told, after the client's name.</param>
+    public static OAuthError InvalidClient(string clientId, string why)
+        => InvalidClient($"client {Printable.Quote(clientId)} {why}") with { ClientId = clientId };
+
+    /// <summary>401: the same where no client id was sent, or none that could be read.</summary>
+    /// <param name="reason">What the operator is told.</param>
+    public static OAuthError InvalidClient(string reason)
         => new(
             "invalid_client",
             401,
-            "Client authentication failed. Check the client id, its secret, and that they are sent by the method the client is " +
+            "Client authentication failed. Check the client id, its secret or signing key, and that they are sent by the method the client is " +
             "registered for (token_endpoint_auth_method); the operator finds the exact reason in the log under the trace_id.",
-            reason)
+            reason);
+
+    /// <summary>
+    /// 401: the client assertion is wrong whoever the client is. What is wrong with it follows from the assertion, the issuer and the clock
+    /// alone, so the caller may read it: it says nothing about who is registered.
+    /// </summary>
+    /// <param name="clientId">The client id that was sent, or an empty text.</param>
+    /// <param name="rule">The rule that it breaks, in the characters of <see cref="Description"/>, without anything that was sent.</param>
+    /// <param name="found">What came instead, printable, for the operator.</param>
+    public static OAuthError InvalidAssertion(string clientId, string rule, string found)
+        => InvalidClient(clientId, $"sent an assertion that is refused: {rule}; found: {found}") with
         {
-            ClientId = clientId,
+            Description = $"The client assertion is refused: {rule}.",
+        };
+
+    /// <summary>503: whether the credentials are right cannot be found out now. Nothing is known against them.</summary>
+    public static OAuthError TemporarilyUnavailable(TimeSpan retryAfter, string reason)
+        => new("temporarily_unavailable", 503, "The service cannot check this now. Send a new request after the seconds in Retry-After.", reason)
+        {
+            RetryAfter = retryAfter,
         };
 
     /// <summary>429: too many failed authentications from one address for one client id.</summary>

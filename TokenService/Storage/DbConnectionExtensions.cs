@@ -19,9 +19,10 @@ internal static class DbConnectionExtensions
         return (T)command.ExecuteScalar()!;
     }
 
-    public static List<T> Query<T>(this DbConnection connection, string sql, Func<DbDataReader, T> read)
+    public static List<T> Query<T>(
+        this DbConnection connection, string sql, Func<DbDataReader, T> read, params ReadOnlySpan<(string Name, object? Value)> parameters)
     {
-        using var command = connection.Command(sql, []);
+        using var command = connection.Command(sql, parameters);
         using var reader = command.ExecuteReader();
         var rows = new List<T>();
         while (reader.Read())
@@ -36,7 +37,7 @@ internal static class DbConnectionExtensions
 
     public static long? GetNumber(this DbDataReader reader, int column) => reader.IsDBNull(column) ? null : reader.GetInt64(column);
 
-    private static DbCommand Command(this DbConnection connection, string sql, ReadOnlySpan<(string Name, object? Value)> parameters)
+    public static DbCommand Command(this DbConnection connection, string sql, ReadOnlySpan<(string Name, object? Value)> parameters)
     {
         var command = connection.CreateCommand();
         command.CommandText = sql;

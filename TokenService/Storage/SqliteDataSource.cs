@@ -68,7 +68,9 @@ public sealed class SqliteDataSource : DbDataSource
         try
         {
             connection.Open();
-            connection.Execute("PRAGMA synchronous = FULL");
+
+            // The wait for another writer is SQLite's own, which looks again after a millisecond or two; the driver's would look after 150.
+            connection.Execute("PRAGMA synchronous = FULL; PRAGMA busy_timeout = 10000");
             return connection;
         }
         catch

@@ -1,6 +1,7 @@
 using System;
 using System.Data.Common;
 using System.IO;
+using TokenService.Keys;
 using TokenService.Operations;
 using TokenService.Protocol;
 
@@ -12,11 +13,13 @@ public sealed class Store : IDisposable
 {
     private readonly SqliteDataSource _dataSource;
     private readonly Settings _settings;
+    private readonly Lazy<KeyProtector> _protector;
 
     private Store(SqliteDataSource dataSource, Settings settings)
     {
         (_dataSource, _settings) = (dataSource, settings);
-        Registry = new RegistryStore(dataSource);
+        _protector = new Lazy<KeyProtector>(OpenMasterKey);
+        Registry = new RegistryStore(dataSource, () => _protector.Value);
     }
 
     /// <summary>Clients and resources.</summary>
@@ -45,6 +48,16 @@ public sealed class Store : IDisposable
     /// <exception cref="OperatorFaultException">The master key is missing, unreadable, or the wrong one.</exception>
     public SigningKeyStore OpenKeys(DateTimeOffset now)
     {
+        var keys = new SigningKeyStore(_dataSource, _protector.Value);
+        keys.MakeFirst(_settings.SigningAlgorithm, now);
+        return keys;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose() => _dataSource.Dispose();
+
+    private KeyProtector OpenMasterKey()
+    {
         var file = _settings.MasterKeyFile ?? MasterKeyFile.Beside(_dataSource.File);
         if (!File.Exists(file))
         {
@@ -55,20 +68,15 @@ public sealed class Store : IDisposable
             }
 
             // Looked for once more: another process that starts for the first time makes the file before the key.
-            if (SigningKeyStore.Any(_dataSource) && !File.Exists(file))
+            if ((SigningKeyStore.Any(_dataSource) || Registry.AnyEncrypted()) && !File.Exists(file))
             {
                 throw new OperatorFaultException(
-                    $"The master key file {file} is missing, and the keys in the store {_dataSource.File} do not open without it; put it back.");
+                    $"The master key file {file} is missing, and the keys and secrets in the store {_dataSource.File} do not open without it; put it back.");
             }
 
             MasterKeyFile.Make(file);
         }
 
-        var keys = new SigningKeyStore(_dataSource, MasterKeyFile.Read(file));
-        keys.MakeFirst(_settings.SigningAlgorithm, now);
-        return keys;
+        return MasterKeyFile.Read(file);
     }
-
-    /// <inheritdoc/>
-    public void Dispose() => _dataSource.Dispose();
 }

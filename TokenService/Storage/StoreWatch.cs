@@ -79,5 +79,5 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
     }
 
     private static StoreSnapshot Read(Store store, SigningKeyStore keys) => StoreTransaction.Read(store.DataSource, connection =>
-        new StoreSnapshot(StoreTransaction.Version(connection), RegistryStore.Read(connection), new SigningKeyRing(keys.Read(connection))));
+        new StoreSnapshot(StoreTransaction.Version(connection), store.Registry.ReadWithSecrets(connection), new SigningKeyRing(keys.Read(connection))));
 }

@@ -1,0 +1,105 @@
+using System;
+using System.Collections.Immutable;
+using System.Linq;
+using System.Threading;
+using System.Threading.Tasks;
+using TokenService.Clients;
+using TokenService.Protocol;
+
+namespace TokenService.Authentication;
+
+/// <summary>
+/// Authenticates a client by its assertion: <c>private_key_jwt</c> and <c>client_secret_jwt</c> (RFC 7521 §4.2, RFC 7523 §2.2 and §3).
+/// </summary>
+/// <remarks>
+/// In this order: the form and the claims, which cost little and need nobody's data; the client and what it is registered for, which decides
+/// what algorithms may be; the signature; and last of all the <c>jti</c>, so that nobody uses it up who cannot sign. A fault of the first
+/// part is told to the caller, since it follows from what was sent. Whatever depends on who is registered reads the same to all.
+/// </remarks>
+/// <param name="audiences">What <c>aud</c> may be, known once the service listens.</param>
+/// <param name="keySets">The keys behind each <c>jwks_uri</c>.</param>
+/// <param name="replay">Which assertions were used.</param>
+public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences, ClientKeySets keySets, IReplayStore replay)
+{
+    private static readonly TimeSpan s_storeRetry = TimeSpan.FromSeconds(1);
+
+    /// <summary>Authenticates the client of a request that has an assertion and no other credentials.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="registry">Who is registered.</param>
+    /// <param name="now">The time of the request.</param>
+    /// <param name="cancellation">Ends the wait for a client's keys.</param>
+    /// <returns>The client, <c>invalid_client</c>, or <c>temporarily_unavailable</c> where it cannot be checked now.</returns>
+    public async ValueTask<Result<AuthenticatedClient>> Check(
+        TokenRequest request, Registry registry, DateTimeOffset now, CancellationToken cancellation)
+    {
+        if (Read(request, now, out var assertion) is { } broken)
+        {
+            return OAuthError.InvalidAssertion(assertion?.Subject ?? request.ClientId ?? "", broken.Rule, broken.Found);
+        }
+
+        var client = registry.FindClient(assertion!.Subject!);
+        if (client is null)
+        {
+            ClientSecretJwt.SpendAsForAKnownClient(assertion);
+            return OAuthError.InvalidClient(assertion.Subject!, "is unknown");
+        }
+
+        var error = FindMismatch(client, assertion.Algorithm!) ?? (client.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
+            ? ClientSecretJwt.FindFault(client, assertion, now)
+            : await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation));
+        if (error is not null)
+        {
+            return error;
+        }
+
+        if (client.Disabled)
+        {
+            return OAuthError.InvalidClient(client.ClientId, "sent a right assertion, and is disabled");
+        }
+
+        return await replay.Use(client.ClientId, assertion.TokenId!, AssertionRules.EndOf(assertion)) switch
+        {
+            ReplayVerdict.FirstUse => new AuthenticatedClient(client),
+            ReplayVerdict.UsedBefore => OAuthError.InvalidClient(client.ClientId, "sent an assertion that was used before: each needs a jti of its own"),
+            _ => OAuthError.TemporarilyUnavailable(
+                s_storeRetry, $"client {Printable.Quote(client.ClientId)} sent a right assertion, and the store could not note its jti"),
+        };
+    }
+
+    private AssertionFault? Read(TokenRequest request, DateTimeOffset now, out ClientAssertion? assertion)
+    {
+        assertion = null;
+        if (request.ClientAssertionType != ClientAssertionTypes.JwtBearer)
+        {
+            return new(
+                $"client_assertion_type must be {ClientAssertionTypes.JwtBearer}",
+                request.ClientAssertionType is { } type ? Printable.Quote(type) : "nothing");
+        }
+
+        return request.ClientAssertion is not { } text
+            ? new("client_assertion is missing beside client_assertion_type", "nothing")
+            : ClientAssertion.Read(text.Reveal(), out assertion) ?? AssertionRules.Broken(assertion!, request.ClientId, audiences(), now).FirstOrDefault();
+    }
+
+    // Decided by the registration alone: an assertion does not choose what it is checked with.
+    private static OAuthError? FindMismatch(Client client, string algorithm)
+    {
+        var accepted = AssertionAlgorithms.Of(client.AuthenticationMethod);
+        if (accepted.IsEmpty)
+        {
+            return OAuthError.InvalidClient(client.ClientId, $"sent an assertion, and is registered for {client.AuthenticationMethod}");
+        }
+
+        if (!accepted.Contains(algorithm))
+        {
+            return OAuthError.InvalidClient(
+                client.ClientId,
+                $"sent an assertion with alg {algorithm}, and is registered for {client.AuthenticationMethod}: {string.Join(", ", accepted)}");
+        }
+
+        return client.AssertionAlgorithm is { } only && algorithm != only
+            ? OAuthError.InvalidClient(
+                client.ClientId, $"sent an assertion with alg {algorithm}, and is registered with token_endpoint_auth_signing_alg {only}")
+            : null;
+    }
+}

@@ -1,0 +1,53 @@
+using System;
+using System.Security.Cryptography;
+using System.Text;
+using TokenService.Clients;
+using TokenService.Protocol;
+
+namespace TokenService.Authentication;
+
+/// <summary><c>client_secret_jwt</c>: an assertion with an HMAC under the client's secret (RFC 7518 §3.2).</summary>
+public static class ClientSecretJwt
+{
+    private static readonly Secret s_decoy = new(Convert.ToBase64String(RandomNumberGenerator.GetBytes(48)));
+
+    /// <summary>Checks the HMAC with every secret there is, without an early exit.</summary>
+    /// <param name="client">A client that is registered for this method.</param>
+    /// <param name="assertion">An assertion with one of the algorithms of this method.</param>
+    /// <param name="now">The time of the request.</param>
+    /// <returns>The refusal, or <see langword="null"/>.</returns>
+    public static OAuthError? FindFault(Client client, ClientAssertion assertion, DateTimeOffset now)
+    {
+        var (valid, expired) = (false, false);
+        foreach (var secret in client.Secrets)
+        {
+            if (secret.Recoverable is { } plain)
+            {
+                var (equal, live) = (IsBy(plain, assertion), secret.IsLive(now));
+                valid |= equal & live;
+                expired |= equal & !live;
+            }
+        }
+
+        return valid ? null : OAuthError.InvalidClient(client.ClientId, expired
+            ? "signed its assertion with a secret that has expired"
+            : "sent an assertion that was not signed with its secret, or was changed on the way");
+    }
+
+    /// <summary>Does as much work as for a client with a secret, so that time does not tell which one exists.</summary>
+    public static void SpendAsForAKnownClient(ClientAssertion assertion) => _ = IsBy(s_decoy, assertion);
+
+    private static bool IsBy(Secret secret, ClientAssertion assertion)
+    {
+        var key = Encoding.UTF8.GetBytes(secret.Reveal());
+        var mac = assertion.Algorithm switch
+        {
+            "HS256" => HMACSHA256.HashData(key, assertion.Content),
+            "HS384" => HMACSHA384.HashData(key, assertion.Content),
+            "HS512" => HMACSHA512.HashData(key, assertion.Content),
+            _ => [],
+        };
+        CryptographicOperations.ZeroMemory(key);
+        return mac.Length > 0 && CryptographicOperations.FixedTimeEquals(mac, assertion.Signature);
+    }
+}

@@ -1,0 +1,70 @@
+using System.Collections.Immutable;
+using System.Linq;
+using System.Threading;
+using System.Threading.Tasks;
+using TokenService.Clients;
+using TokenService.Protocol;
+
+namespace TokenService.Authentication;
+
+/// <summary><c>private_key_jwt</c>: an assertion signed with the client's private key (RFC 7518 §3.3 to §3.5).</summary>
+/// <remarks>
+/// The key is one that the client is registered with. What an assertion says of keys (<c>jwk</c>, <c>jku</c>, <c>x5u</c>, <c>x5c</c>) is never
+/// looked at; its <c>kid</c> only chooses among the registered ones.
+/// </remarks>
+public static class PrivateKeyJwt
+{
+    /// <summary>Checks the signature.</summary>
+    /// <param name="client">A client that is registered for this method.</param>
+    /// <param name="assertion">An assertion with one of the algorithms of this method.</param>
+    /// <param name="keySets">The keys behind each <c>jwks_uri</c>.</param>
+    /// <param name="cancellation">Ends the wait for keys that must be fetched.</param>
+    /// <returns>The refusal, or <see langword="null"/>.</returns>
+    public static async ValueTask<OAuthError?> FindFault(
+        Client client, ClientAssertion assertion, ClientKeySets keySets, CancellationToken cancellation)
+    {
+        if (client.JwksUri is not { } uri)
+        {
+            return FindFault(client.ClientId, assertion, client.Keys);
+        }
+
+        var (fetched, justNow) = await keySets.Get(uri, cancellation);
+        if (fetched is null)
+        {
+            return OAuthError.TemporarilyUnavailable(
+                ClientKeySets.RetryAfter,
+                $"the keys of client {Printable.Quote(client.ClientId)} could not be fetched from its jwks_uri yet; the log says why");
+        }
+
+        var fault = FindFault(client.ClientId, assertion, fetched.Keys);
+        if (fault is null || justNow || fetched.Keys.Any(key => key.Jwk.Kid is { } kid && kid == assertion.KeyId))
+        {
+            return fault;
+        }
+
+        // Perhaps the client has a new key.
+        var newer = await keySets.GetNewer(uri, fetched, cancellation);
+        return FindFault(client.ClientId, assertion, newer.Keys);
+    }
+
+    private static OAuthError? FindFault(string clientId, ClientAssertion assertion, ImmutableArray<ClientKey> keys)
+    {
+        // Without kid any key may be the one, and so may a key without kid.
+        var candidates = keys.Where(key => assertion.KeyId is not { } kid || key.Jwk.Kid is null || key.Jwk.Kid == kid).ToList();
+        if (candidates.Count == 0)
+        {
+            return OAuthError.InvalidClient(clientId, $"sent an assertion with kid {Printable.Quote(assertion.KeyId!)}, and has no such key");
+        }
+
+        var fitting = candidates.FindAll(key => key.Algorithms.Contains(assertion.Algorithm!));
+        if (fitting.Count == 0)
+        {
+            return OAuthError.InvalidClient(
+                clientId, $"sent an assertion with alg {assertion.Algorithm}, and its key is for {string.Join(", ", candidates[0].Algorithms)}");
+        }
+
+        return fitting.Exists(key => key.Verifies(assertion.Algorithm!, assertion.Content, assertion.Signature))
+            ? null
+            : OAuthError.InvalidClient(clientId, "sent an assertion that its key did not sign, or that was changed on the way");
+    }
+}

@@ -1,0 +1,60 @@
+using System;
+using System.CommandLine;
+using System.IO;
+using System.Security.Cryptography;
+using System.Text;
+using TokenService.Keys;
+using TokenService.Protocol;
+using TokenService.Storage;
+
+namespace TokenService.Commands;
+
+/// <summary><c>new-key</c>: a key pair for a client. The private key goes into a file, the public one to standard output.</summary>
+internal static class NewKeyCommand
+{
+    public static Command Create()
+    {
+        var file = new Option<string>("--out") { Description = "The file for the private key (PEM, mode 0600); it may not be there yet.", Required = true, HelpName = "FILE" };
+        var algorithm = new Option<string>("--alg")
+        {
+            Description = $"What the key signs with: {string.Join(", ", AssertionAlgorithms.PrivateKey)}.",
+            HelpName = "ALG",
+            DefaultValueFactory = _ => SigningAlgorithms.RS256,
+        };
+        algorithm.AcceptOnlyFromAmong([.. AssertionAlgorithms.PrivateKey]);
+        var command = new Command("new-key", "Makes a key pair for a client. Its public key is printed as a JWKS, for \"clients add --jwks\".") { file, algorithm };
+        command.SetAction(parsed =>
+        {
+            var path = Path.GetFullPath(parsed.GetRequiredValue(file));
+            if (File.Exists(path))
+            {
+                throw new OperatorFaultException($"The file {path} is there already; a private key is never overwritten.");
+            }
+
+            var key = SigningKey.Generate(parsed.GetRequiredValue(algorithm));
+            Write(path, key);
+            CommandOutput.WriteJson(new Jwks { Keys = [key.PublicKey] }, ProtocolJson.Default.Jwks);
+            Console.Error.WriteLine($"The private key is in {path}. Register what stands on standard output with \"clients add --auth private_key_jwt --jwks FILE\".");
+        });
+        return command;
+    }
+
+    private static void Write(string path, SigningKey key)
+    {
+        var privateKey = key.ExportPrivateKey();
+        var pem = Encoding.ASCII.GetBytes(PemEncoding.WriteString("PRIVATE KEY", privateKey) + "\n");
+        try
+        {
+            DurableFile.Create(path, pem);
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            throw new OperatorFaultException($"The file {path} cannot be made: {fault.Message}", fault);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(privateKey);
+            CryptographicOperations.ZeroMemory(pem);
+        }
+    }
+}
