@@ -422,7 +422,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
         (await _service.Send(request)).Json.GetProperty("trace_id").GetString().Should().Be("0af7651916cd43dd8448eb211c80319c");
     }
 
-    private static void Refused(Answer answer, int status, string error)
+    internal static void Refused(Answer answer, int status, string error)
     {
         answer.Status.Should().Be(status, answer.Body);
         answer.Error.Should().Be(error);
@@ -438,7 +438,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
     }
 
     // As the command that does it would.
-    private static void Disable(TemporaryFolder folder, string clientId)
+    internal static void Disable(TemporaryFolder folder, string clientId)
     {
         var settings = Operations.SettingsTests.Read(folder.Path);
         using var store = TokenService.Storage.Store.Open(settings);

@@ -61,6 +61,11 @@ public sealed record ClientAssertion(JsonElement Header, JsonElement Claims, byt
             return new("each of its parts must be base64url without padding, in its one canonical spelling", "something else");
         }
 
+        if (signature.Length == 0)
+        {
+            return new("it must be signed", "no signature");
+        }
+
         if (StrictJson.ReadObject(header) is not { } headerJson)
         {
             return new("its header must be a JSON object in UTF-8, no member twice and no byte order mark", "something else");
