@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using System.Text;
 using FluentAssertions;
 using TokenService.Administration;
@@ -89,8 +90,67 @@ public sealed class DeclarativeFileTests
     [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret_hash\": [ { \"hash\": \"x\", \"until\": 5 } ]", "client_secret_hash[0].until is not a member")]
     [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": \"x\", \"client_secret_expires_at\": -1", "client_secret_expires_at must be a time")]
     [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"client_secret\": [\"x\", \"y\"], \"client_secret_expires_at\": 5", "client_secret_expires_at belongs to a single")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_method\": \"private_key_jwt\"", "jwks is missing: private_key_jwt needs jwks, or jwks_uri")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_method\": \"private_key_jwt\", \"jwks\": 5", "jwks must be a JWK Set")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_method\": \"private_key_jwt\", \"jwks\": { \"keys\": [ { \"kty\": \"oct\" } ] }", "jwks.keys[0].kty must be")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_method\": \"private_key_jwt\", \"jwks_uri\": 5", "jwks_uri must be a string")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_method\": \"private_key_jwt\", \"jwks_uri\": \"https://k.example.com\", \"client_secret\": \"x\"", "client_secret does not go with private_key_jwt")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"jwks_uri\": \"https://k.example.com\", \"client_secret\": \"x\"", "jwks_uri does not go with client_secret_basic")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_signing_alg\": \"RS256\", \"client_secret\": \"x\"", "token_endpoint_auth_signing_alg does not go with client_secret_basic")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_method\": \"client_secret_jwt\"", "client_secret is missing: client_secret_jwt needs client_secret")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_method\": \"client_secret_jwt\", \"client_secret_hash\": \"sha256:AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"", "client_secret_hash does not go with client_secret_jwt")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_method\": \"client_secret_jwt\", \"client_secret\": \"x\", \"token_endpoint_auth_signing_alg\": \"RS256\"", "token_endpoint_auth_signing_alg \"RS256\" is not accepted; accepted: HS256, HS384, HS512")]
+    [InlineData("\"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_method\": \"private_key_jwt\", \"jwks_uri\": \"https://k.example.com\", \"token_endpoint_auth_signing_alg\": \"none\"", "token_endpoint_auth_signing_alg \"none\" is not accepted; accepted: RS256")]
     public void A_wrong_client_is_refused_with_the_place(string members, string message)
         => Refused($$"""{ "clients": [ { {{members}} } ] }""").Should().Contain($"clients[0].{message}").And.EndWith("Nothing was applied.");
+
+    [Theory]
+    [InlineData("https://keys.example.com/jwks", true)]
+    [InlineData("https://keys.example.com:8443/jwks?x=1", true)]
+    [InlineData("https://10.0.0.5/jwks", true)]
+    [InlineData("http://localhost:5000/jwks", true)]
+    [InlineData("http://127.0.0.1:5000/jwks", true)]
+    [InlineData("http://[::1]:5000/jwks", true)]
+    [InlineData("http://keys.example.com/jwks", false)]
+    [InlineData("http://10.0.0.5/jwks", false)]
+    [InlineData("https://169.254.169.254/latest", false)]
+    [InlineData("https://[fe80::1]/jwks", false)]
+    [InlineData("https://[::ffff:169.254.169.254]/jwks", false)]
+    [InlineData("https://user:password@keys.example.com/jwks", false)]
+    [InlineData("https://keys.example.com/jwks#part", false)]
+    [InlineData("https://keys.exämple.com/jwks", false)]
+    [InlineData("file:///etc/passwd", false)]
+    [InlineData("/jwks", false)]
+    [InlineData("jwks", false)]
+    [InlineData("", false)]
+    public void A_jwks_uri_is_https_or_http_on_loopback(string uri, bool accepted)
+    {
+        var json = $$"""{ "clients": [ { "client_id": "a", "scope": "s", "token_endpoint_auth_method": "private_key_jwt", "jwks_uri": "{{uri}}" } ] }""";
+        if (accepted)
+        {
+            Parse(json).Clients.Single().JwksUri.Should().Be(uri);
+        }
+        else
+        {
+            Refused(json).Should().StartWith("clients.json: clients[0].jwks_uri must be an https URL");
+        }
+    }
+
+    [Fact]
+    public void Keys_are_given_in_one_way_only_and_fit_the_algorithm()
+    {
+        var jwks = ClientKeyPair.Set(ClientKeyPair.OfRsa().Jwk());
+        const string start = "{ \"clients\": [ { \"client_id\": \"a\", \"scope\": \"s\", \"token_endpoint_auth_method\": ";
+
+        Refused($"{start} \"private_key_jwt\", \"jwks\": {jwks}, \"jwks_uri\": \"https://k.example.com\" }} ] }}")
+            .Should().Contain("clients[0].jwks does not go with jwks_uri: give one of the two");
+        Refused($"{start} \"client_secret_basic\", \"jwks\": {jwks}, \"client_secret\": \"x\" }} ] }}")
+            .Should().Contain("clients[0].jwks does not go with client_secret_basic");
+        Refused($"{start} \"private_key_jwt\", \"jwks\": {jwks}, \"token_endpoint_auth_signing_alg\": \"ES256\" }} ] }}")
+            .Should().Contain("clients[0].jwks has no key that goes with token_endpoint_auth_signing_alg");
+        Refused($"{start} \"private_key_jwt\", \"jwks\": {ClientKeyPair.Set(ClientKeyPair.OfRsa(1024).Jwk())} }} ] }}")
+            .Should().Contain("clients[0].jwks.keys[0].n must be an RSA modulus of 2048 to 4096 bits");
+    }
 
     [Fact]
     public void Bytes_that_are_not_UTF_8_are_refused_wherever_they_are()

@@ -93,6 +93,133 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public async Task Three_commands_lead_from_no_key_to_a_token()
+    {
+        await _cli.Run("resources", "add", Uri, "--scope", "catalog.read");
+        foreach (var algorithm in (string?[])[null, "PS384", "ES256", "ES512"])
+        {
+            string[] alg = algorithm is null ? [] : ["--alg", algorithm];
+            var (id, file) = ($"job-{algorithm}", _folder.File($"{algorithm}.pem"));
+
+            var made = await _cli.Run(["new-key", "--out", file, .. alg]);
+            made.ExitCode.Should().Be(0, made.Error);
+            System.IO.File.GetUnixFileMode(file).Should().Be(System.IO.UnixFileMode.UserRead | System.IO.UnixFileMode.UserWrite);
+            var key = Json(made).GetProperty("keys").EnumerateArray().Single();
+            key.EnumerateObject().Select(member => member.Name).Should().NotContain(["d", "p", "q"]);
+            (key.GetProperty("alg").GetString(), key.GetProperty("use").GetString()).Should().Be((algorithm ?? "RS256", "sig"));
+            _folder.Write($"{algorithm}.json", made.Output);
+
+            var added = await _cli.Run("clients", "add", "--id", id, "--scope", "catalog.read", "--auth", "private_key_jwt", "--jwks", _folder.File($"{algorithm}.json"));
+            (added.ExitCode, added.Output).Should().Be((0, ""), added.Error);
+        }
+
+        var port = RunningProgram.FreePort();
+        await using var program = await _cli.Serve(port);
+        foreach (var algorithm in (string?[])[null, "PS384", "ES256", "ES512"])
+        {
+            string[] alg = algorithm is "PS384" ? ["--alg", algorithm] : [];
+            var issuer = $"http://127.0.0.1:{port}";
+            var assertion = await _cli.Run(["assertion", "--client", $"job-{algorithm}", "--key", _folder.File($"{algorithm}.pem"), $"--TokenService:Issuer={issuer}", .. alg]);
+            assertion.ExitCode.Should().Be(0, assertion.Error);
+
+            (await Post(assertion.Output.Trim())).Status.Should().Be(200, algorithm);
+            (await Post(assertion.Output.Trim())).Status.Should().Be(401, "it is good once");
+            var other = await _cli.Run(["assertion", "--client", $"job-{algorithm}", "--key", _folder.File($"{algorithm}.pem"), "--audience", issuer, "--lifetime", "10m", .. alg]);
+            (await Post(other.Output.Trim())).Status.Should().Be(200, other.Error);
+        }
+
+        async Task<Answer> Post(string assertion)
+        {
+            using var http = new System.Net.Http.HttpClient();
+            using var response = await http.PostAsync(new System.Uri($"http://127.0.0.1:{port}/oauth2/token"), RunningService.Form(AssertionDraft.Form(assertion)));
+            return await Answer.Of(response);
+        }
+    }
+
+    [Fact]
+    public async Task Of_several_new_keys_for_one_file_the_one_that_succeeds_is_the_one_in_it()
+    {
+        var file = _folder.File("key.pem");
+
+        var made = await Task.WhenAll(Enumerable.Range(0, 4).Select(_ => _cli.Run("new-key", "--out", file, "--alg", "ES256")));
+
+        var winner = made.Should().ContainSingle(finished => finished.ExitCode == 0).Subject;
+        using var key = System.Security.Cryptography.ECDsa.Create();
+        key.ImportFromPem(await System.IO.File.ReadAllTextAsync(file));
+        Json(winner).GetProperty("keys")[0].GetProperty("x").GetString().Should()
+            .Be(Microsoft.IdentityModel.Tokens.Base64UrlEncoder.Encode(key.ExportParameters(false).Q.X));
+        made.Where(finished => finished.ExitCode != 0).Should().OnlyContain(finished => finished.Output.Length == 0 && finished.Error.Contains("is there already"));
+    }
+
+    [Fact]
+    public async Task A_client_that_signs_with_its_secret_is_registered_by_command()
+    {
+        await _cli.Run("resources", "add", Uri, "--scope", "a");
+
+        var added = await _cli.Run("clients", "add", "--id", "signer", "--scope", "a", "--auth", "client_secret_jwt");
+
+        added.Output.Should().MatchRegex("^[A-Za-z0-9_-]{64}\n$");
+        var port = RunningProgram.FreePort();
+        await using var program = await _cli.Serve(port);
+        using var http = new System.Net.Http.HttpClient();
+        using var response = await http.PostAsync(
+            new System.Uri($"http://127.0.0.1:{port}/oauth2/token"),
+            RunningService.Form(AssertionDraft.Form(
+                new AssertionDraft("signer", $"http://127.0.0.1:{port}", DateTimeOffset.UtcNow).SignedWith(added.Output.Trim(), "HS512"))));
+        ((int)response.StatusCode).Should().Be(200);
+    }
+
+    [Fact]
+    public async Task Keys_that_are_not_fit_are_refused_with_one_line()
+    {
+        await _cli.Run("resources", "add", Uri, "--scope", "a");
+        await _cli.Run("new-key", "--out", _folder.File("key.pem"));
+        var weak = ClientKeyPair.OfRsa(1024);
+        _folder.Write("weak.json", ClientKeyPair.Set(weak.Jwk()));
+        _folder.Write("weak.pem", weak.PrivatePem);
+        _folder.Write("public.pem", ClientKeyPair.OfRsa().PublicPem);
+        _folder.Write("encrypted.pem", ClientKeyPair.OfRsa().Rsa.ExportEncryptedPkcs8PrivateKeyPem("password", new(System.Security.Cryptography.PbeEncryptionAlgorithm.Aes256Cbc, System.Security.Cryptography.HashAlgorithmName.SHA256, 1000)));
+        _folder.Write("text.json", "no JSON");
+
+        await Refused("is there already", "new-key", "--out", _folder.File("key.pem"));
+        await Refused("--client", "assertion", "--client", "", "--key", _folder.File("key.pem"), "--audience", "x");
+        await Refused("--audience", "assertion", "--client", "k", "--key", _folder.File("key.pem"), "--audience", "");
+        await Refused("cannot be made", "new-key", "--out", "/missing/key.pem");
+        await Refused("keys[0].n must be an RSA modulus of 2048 to 4096 bits", Add("weak.json"));
+        await Refused("is no JSON object", Add("text.json"));
+        await Refused("cannot be read", Add("missing.json"));
+        await Refused("jwks is missing", "clients", "add", "--id", "k", "--scope", "a", "--auth", "private_key_jwt");
+        await Refused("jwks does not go with client_secret_basic", "clients", "add", "--id", "k", "--scope", "a", "--jwks", Registered());
+        foreach (var file in (string[])["weak.pem", "public.pem", "encrypted.pem", "text.json"])
+        {
+            await Refused("has no private key in PEM", "assertion", "--client", "k", "--key", _folder.File(file), "--audience", "https://a.example.com");
+        }
+
+        await Refused("for ES256", "assertion", "--client", "k", "--key", _folder.File("key.pem"), "--audience", "https://a.example.com", "--alg", "ES256");
+        await Refused("cannot be read", "assertion", "--client", "k", "--key", _folder.File("missing.pem"), "--audience", "https://a.example.com");
+        await Refused("TokenService:Issuer is not set", "assertion", "--client", "k", "--key", _folder.File("key.pem"));
+        foreach (var lifetime in (string[])["11m", "0s", "1d"])
+        {
+            await Refused("An assertion lives for up to 10 minutes", "assertion", "--client", "k", "--key", _folder.File("key.pem"), "--audience", "x", "--lifetime", lifetime);
+        }
+
+        (await _cli.Run("clients", "list", "--json")).Output.Trim().Should().Be("[]");
+
+        string[] Add(string file) => ["clients", "add", "--id", "k", "--scope", "a", "--auth", "private_key_jwt", "--jwks", _folder.File(file)];
+
+        string Registered() => _folder.Write("good.json", ClientKeyPair.Set(ClientKeyPair.OfRsa().Jwk()));
+
+        async Task Refused(string message, params string[] args)
+        {
+            var finished = await _cli.Run(args);
+            finished.ExitCode.Should().Be(1, finished.Output + finished.Error);
+            finished.Error.Should().Contain(message);
+            finished.Error.TrimEnd('\n').Should().NotContain("\n");
+            finished.Output.Should().BeEmpty();
+        }
+    }
+
+    [Fact]
     public async Task Refusals_exit_with_1_and_one_line_on_standard_error()
     {
         await _cli.Run("resources", "add", Uri, "--scope", "a");
@@ -143,6 +270,11 @@ public sealed class CommandTests : IDisposable
     [InlineData("clients", "add", "--id", "a", "--scope", "s", "--unknown")]
     [InlineData("resources", "add")]
     [InlineData("apply")]
+    [InlineData("new-key")]
+    [InlineData("new-key", "--out", "k.pem", "--alg", "HS256")]
+    [InlineData("assertion", "--client", "a")]
+    [InlineData("assertion", "--client", "a", "--key", "k.pem", "--lifetime", "soon")]
+    [InlineData("assertion", "--client", "a", "--key", "k.pem", "--alg", "none")]
     public async Task Wrong_usage_exits_with_2(params string[] args)
     {
         var finished = await _cli.Run(args);
@@ -157,6 +289,9 @@ public sealed class CommandTests : IDisposable
     [InlineData("resources add", "resources", "add", "--help")]
     [InlineData("clients", "clients", "--help")]
     [InlineData("--dry-run", "apply", "--help")]
+    [InlineData("--jwks", "clients", "add", "--help")]
+    [InlineData("--out", "new-key", "--help")]
+    [InlineData("--audience", "assertion", "--help")]
     [InlineData(".NET 10.", "--version")]
     public async Task Help_and_version_are_on_standard_output(string says, params string[] args)
     {

@@ -17,7 +17,14 @@ public sealed class LogSecrecyTests
     public async Task No_secret_token_or_Authorization_header_is_in_any_log_line_at_any_level()
     {
         using var folder = new TemporaryFolder();
-        folder.Write("clients.json", Sample.File);
+        folder.Write("clients.json", Sample.File.Replace(
+            "\"clients\": [",
+            $$"""
+            "clients": [
+              { "client_id": "{{AssertionClients.MacJob}}", "token_endpoint_auth_method": "client_secret_jwt",
+                "client_secret": "{{AssertionClients.MacSecret}}", "scope": "catalog.read" },
+            """,
+            StringComparison.Ordinal));
         var port = RunningProgram.FreePort();
         var url = new Uri($"http://127.0.0.1:{port}");
         List<string> canaries = [Sample.JobSecret, Sample.FormSecret, Sample.WideSecret, Sample.IntrospectorSecret];
@@ -40,6 +47,15 @@ public sealed class LogSecrecyTests
         await Send($"{grant}&scope=nothing", Sample.Job, Sample.JobSecret);
         await Send($"{grant}&client_id=x&client_secret=canary-second-way", Sample.Job, Sample.JobSecret);
         await Send($"{grant}&client_assertion=canary.assertion.x");
+        foreach (var secret in (string[])[AssertionClients.MacSecret, "another-secret-0123456789abcdef0123456789"])
+        {
+            var assertion = new AssertionDraft(AssertionClients.MacJob, url.ToString().TrimEnd('/'), DateTimeOffset.UtcNow).SignedWith(secret);
+            canaries.AddRange([secret, .. assertion.Split('.')[1..]]);
+            await Send(AssertionDraft.Form(assertion));
+            await Send(AssertionDraft.Form(assertion));
+            await Send(AssertionDraft.Form(assertion) + "&client_id=other");
+        }
+
         await Send($"{grant}&client_secret=canary-%zz");
         await Send($"{grant}&username=u&password=canary-password");
         await Send($"client_secret=canary-no-grant");
@@ -59,7 +75,8 @@ public sealed class LogSecrecyTests
         // The log is written in order: with this line all before it is there.
         await Send("grant_type=the-last-one", Sample.Job, Sample.JobSecret);
         await program.Prints("the-last-one");
-        program.Printed.Should().Contain("sent a wrong secret").And.Contain("Token for client reporting-job", "the log must hold what it may hold");
+        program.Printed.Should().Contain("sent a wrong secret").And.Contain("Token for client reporting-job", "the log must hold what it may hold")
+            .And.Contain("that was used before").And.Contain("was not signed with its secret");
         foreach (var canary in canaries.SelectMany(Forms))
         {
             program.Printed.Should().NotContain(canary);

@@ -382,17 +382,6 @@ public sealed class JwksUriTests
     }
 
     [Fact]
-    public async Task A_name_that_leads_to_this_machine_is_not_dialled()
-    {
-        // The machine's own name leads to an address of its own: a loopback one on many, and none at all on some. Neither may be dialled by https.
-        await using var host = await KeySetHost.Start(ClientKeyPair.Set(Rsa.Jwk()));
-        await using var service = await Start(clock: _clock, file: File($"https://{Dns.GetHostName()}:{host.Uri.Port}/jwks"));
-
-        Unavailable(await service.Send(Good()));
-        host.Asked.Should().Be(0);
-    }
-
-    [Fact]
     public async Task Over_TLS_the_certificate_must_be_good()
     {
         using var folder = new TemporaryFolder();

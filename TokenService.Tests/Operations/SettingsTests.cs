@@ -44,6 +44,8 @@ public sealed class SettingsTests
     [InlineData("AccessTokenLifetime", "an hour", "whole seconds from 00:01:00")]
     [InlineData("SigningAlgorithm", "HS256", "RS256, PS256, ES256")]
     [InlineData("SigningAlgorithm", "none", "RS256, PS256, ES256")]
+    [InlineData("AssertionAudience", "TokenEndpoint", "Issuer or IssuerOrTokenEndpoint")]
+    [InlineData("AssertionAudience", "", "Issuer or IssuerOrTokenEndpoint")]
     [InlineData("RateLimit:FailuresPerMinute", "-1", "a whole number")]
     [InlineData("RateLimit:FailuresPerMinute", "many", "a whole number")]
     public void A_wrong_value_is_refused_with_key_value_and_what_is_accepted(string key, string value, string accepted)

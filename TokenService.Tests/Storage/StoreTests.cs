@@ -83,6 +83,76 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    public async Task A_secret_that_signs_is_kept_encrypted_and_bound_to_its_place()
+    {
+        await using (var service = await AssertionClients.Start(_folder))
+        {
+            Stored().AsSpan().IndexOf(System.Text.Encoding.UTF8.GetBytes(AssertionClients.MacSecret)).Should().Be(-1);
+        }
+
+        await using (var again = await AssertionClients.Start(_folder))
+        {
+            (await again.Send(AssertionClients.Draft(AssertionClients.MacJob).SignedWith(AssertionClients.MacSecret))).Status.Should().Be(200);
+        }
+
+        Sql("INSERT INTO client_secrets (client_id, secret_hash, origin, secret) SELECT 'basic-job', secret_hash, 0, secret FROM client_secrets WHERE client_id = 'mac-job'");
+        await StartFails("A secret of client \"basic-job\" in the store does not open");
+
+        Sql("DELETE FROM client_secrets WHERE client_id = 'basic-job'");
+        Sql("UPDATE client_secrets SET secret = substr(secret, 1, length(secret) - 1) || x'00' WHERE client_id = 'mac-job'");
+        await StartFails("A secret of client \"mac-job\" in the store does not open");
+    }
+
+    [Fact]
+    public async Task A_secret_is_kept_only_while_the_client_signs_with_it()
+    {
+        const string secret = AssertionClients.MacSecret;
+        string File(string method) => AssertionClients.Resources(
+            $$"""{ "client_id": "c", "token_endpoint_auth_method": "{{method}}", "client_secret": "{{secret}}", "scope": "catalog.read" }""");
+
+        foreach (var (method, kept) in ((string, long)[])[("client_secret_basic", 0), ("client_secret_jwt", 1), ("client_secret_jwt", 1), ("client_secret_post", 0), ("client_secret_jwt", 1)])
+        {
+            await using var service = await AssertionClients.Start(_folder, file: File(method));
+            Count("SELECT COUNT(*) FROM client_secrets WHERE secret IS NOT NULL").Should().Be(kept, method);
+            Count("SELECT COUNT(*) FROM client_secrets").Should().Be(1);
+            var bySignature = await service.Send(AssertionClients.Draft("c").SignedWith(secret));
+            bySignature.Status.Should().Be(kept == 1 ? 200 : 401, bySignature.Body);
+        }
+    }
+
+    [Fact]
+    public async Task Commands_on_a_store_with_kept_secrets_miss_its_master_key_as_the_service_does()
+    {
+        await using (await AssertionClients.Start(_folder))
+        {
+        }
+
+        Sql("DELETE FROM signing_keys");
+        File.Delete(_folder.File("token-service.master-key"));
+        await StartFails("is missing");
+    }
+
+    [Fact]
+    public async Task A_store_of_the_schema_before_this_one_is_brought_up_to_date()
+    {
+        using (var old = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False"))
+        {
+            old.Open();
+            using var command = old.CreateCommand();
+            command.CommandText = File.ReadAllText(Repository.File("TokenService", "Storage", "Migrations", "0001_clients_resources_keys.sql"))
+                + "CREATE TABLE schema_migrations (version INTEGER NOT NULL PRIMARY KEY) STRICT; INSERT INTO schema_migrations VALUES (1);"
+                + "INSERT INTO resources VALUES ('urn:r', NULL, 0); INSERT INTO scopes VALUES ('s', 'urn:r', 0, NULL);"
+                + "INSERT INTO clients VALUES ('old', NULL, 'client_secret_basic', 'client_credentials', 's', NULL, 0, 0);"
+                + $"INSERT INTO client_secrets VALUES ('old', x'{Convert.ToHexString(System.Security.Cryptography.SHA256.HashData("old-secret"u8))}', NULL, 0);";
+            command.ExecuteNonQuery();
+        }
+
+        await using var service = await RunningService.Start(_folder, null, null);
+        (await service.Token(Grant, "old:old-secret")).Status.Should().Be(200);
+        Count("SELECT COUNT(*) FROM schema_migrations").Should().Be(2);
+    }
+
+    [Fact]
     public async Task A_wrong_master_key_stops_the_start_and_destroys_nothing()
     {
         string jwks;
@@ -280,6 +350,15 @@ public sealed class StoreTests : IDisposable
     {
         var start = () => RunningService.Start(_folder, null, null, settings);
         (await start.Should().ThrowAsync<OperatorFaultException>()).Which.Message.Should().Contain(message).And.NotContain("\n");
+    }
+
+    private long Count(string sql)
+    {
+        using var connection = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False");
+        connection.Open();
+        using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        return (long)command.ExecuteScalar()!;
     }
 
     private void Sql(string sql)

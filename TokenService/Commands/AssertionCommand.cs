@@ -28,6 +28,11 @@ internal static class AssertionCommand
         var command = new Command("assertion", "Prints a signed client assertion (RFC 7523), good for one token request.") { client, key, audience, lifetime, algorithm };
         command.SetAction(parsed =>
         {
+            if (parsed.GetRequiredValue(client).Length == 0 || parsed.GetValue(audience) is "")
+            {
+                throw new OperatorFaultException("--client and --audience must not be empty: the service would refuse the assertion.");
+            }
+
             var issuer = parsed.GetValue(audience) ?? settings().CommandIssuer
                 ?? throw new OperatorFaultException("TokenService:Issuer is not set; name the issuer with --audience.");
             var assertion = ClientAssertionWriter.Write(

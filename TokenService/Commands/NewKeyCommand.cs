@@ -26,26 +26,25 @@ internal static class NewKeyCommand
         command.SetAction(parsed =>
         {
             var path = Path.GetFullPath(parsed.GetRequiredValue(file));
-            if (File.Exists(path))
+            var key = SigningKey.Generate(parsed.GetRequiredValue(algorithm));
+            if (!Write(path, key))
             {
                 throw new OperatorFaultException($"The file {path} is there already; a private key is never overwritten.");
             }
 
-            var key = SigningKey.Generate(parsed.GetRequiredValue(algorithm));
-            Write(path, key);
             CommandOutput.WriteJson(new Jwks { Keys = [key.PublicKey] }, ProtocolJson.Default.Jwks);
             Console.Error.WriteLine($"The private key is in {path}. Register what stands on standard output with \"clients add --auth private_key_jwt --jwks FILE\".");
         });
         return command;
     }
 
-    private static void Write(string path, SigningKey key)
+    private static bool Write(string path, SigningKey key)
     {
         var privateKey = key.ExportPrivateKey();
         var pem = Encoding.ASCII.GetBytes(PemEncoding.WriteString("PRIVATE KEY", privateKey) + "\n");
         try
         {
-            DurableFile.Create(path, pem);
+            return DurableFile.Create(path, pem);
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {

@@ -75,8 +75,9 @@ public sealed record OAuthError
     /// <param name="rule">The rule that it breaks, in the characters of <see cref="Description"/>, without anything that was sent.</param>
     /// <param name="found">What came instead, printable, for the operator.</param>
     public static OAuthError InvalidAssertion(string clientId, string rule, string found)
-        => InvalidClient(clientId, $"sent an assertion that is refused: {rule}; found: {found}") with
+        => InvalidClient($"client {(clientId.Length == 0 ? "(not named)" : Printable.Quote(clientId))} sent an assertion that is refused: {rule}; found: {found}") with
         {
+            ClientId = clientId,
             Description = $"The client assertion is refused: {rule}.",
         };
 

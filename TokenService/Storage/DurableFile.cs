@@ -8,7 +8,8 @@ namespace TokenService.Storage;
 internal static partial class DurableFile
 {
     /// <summary>Writes beside, syncs, and gives the file its name; one that is already there stays as it is.</summary>
-    public static void Create(string file, ReadOnlySpan<byte> content)
+    /// <returns>Whether this call made the file.</returns>
+    public static bool Create(string file, ReadOnlySpan<byte> content)
     {
         var beside = $"{file}.{Guid.NewGuid():N}";
         try
@@ -27,10 +28,12 @@ internal static partial class DurableFile
 
             GiveName(beside, file);
             SyncFolder(Path.GetDirectoryName(file)!);
+            return true;
         }
         catch (IOException) when (File.Exists(file))
         {
             // Another process was first.
+            return false;
         }
         finally
         {
