@@ -1,17 +1,14 @@
-using System.Net.Http.Headers;
 using System.Net.Http.Json;
-using System.Text;
 using System.Text.Json.Serialization;
 
 namespace ReportingJob;
 
 /// <summary>Gets an access token, and keeps it until shortly before it expires: one token serves many calls.</summary>
 /// <param name="tokenEndpoint">The token endpoint.</param>
-/// <param name="clientId">The client id.</param>
-/// <param name="clientSecret">The client secret.</param>
+/// <param name="credential">What the client proves itself with.</param>
 /// <param name="scope">The scopes to ask for, separated by spaces.</param>
 /// <param name="time">Its monotonic time is used.</param>
-public sealed class AccessTokenSource(Uri tokenEndpoint, string clientId, string clientSecret, string scope, TimeProvider time) : IDisposable
+public sealed class AccessTokenSource(Uri tokenEndpoint, ClientCredential credential, string scope, TimeProvider time) : IDisposable
 {
     // A token that ends while its request is on the way would be refused.
     private static readonly TimeSpan s_margin = TimeSpan.FromSeconds(30);
@@ -58,14 +55,10 @@ public sealed class AccessTokenSource(Uri tokenEndpoint, string clientId, string
 
     private async Task<string> Fetch(CancellationToken cancellation)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Post, tokenEndpoint)
-        {
-            Content = new FormUrlEncodedContent([new("grant_type", "client_credentials"), new("scope", scope)]),
-        };
-
-        // RFC 6749 §2.3.1: id and secret are form-encoded before they are joined.
-        var credentials = $"{Uri.EscapeDataString(clientId)}:{Uri.EscapeDataString(clientSecret)}";
-        request.Headers.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(credentials)));
+        using var request = new HttpRequestMessage(HttpMethod.Post, tokenEndpoint);
+        var form = new Dictionary<string, string> { ["grant_type"] = "client_credentials", ["scope"] = scope };
+        credential.Prove(request, form);
+        request.Content = new FormUrlEncodedContent(form);
 
         var asked = time.GetTimestamp();
         using var response = await _http.SendAsync(request, cancellation);

@@ -5,9 +5,15 @@ var issuer = Setting("TOKEN_ISSUER", "http://localhost:5080");
 var api = Setting("CATALOG_API", "http://localhost:5090");
 var clientId = Setting("CLIENT_ID", "reporting-job");
 var clientSecret = Setting("CLIENT_SECRET", "not-a-secret-just-the-sample-reporting-job");
+var clientKey = Environment.GetEnvironmentVariable("CLIENT_KEY");
 var rounds = int.Parse(Setting("ROUNDS", "3"), System.Globalization.CultureInfo.InvariantCulture);
 
-using var tokens = new AccessTokenSource(new Uri($"{issuer}/oauth2/token"), clientId, clientSecret, "catalog.search", TimeProvider.System);
+// The one difference: a key file, where one is named, or else the secret.
+ClientCredential credential = clientKey is null
+    ? new ClientSecret(clientId, clientSecret)
+    : new ClientKey(clientId, File.ReadAllText(clientKey), issuer, TimeProvider.System);
+
+using var tokens = new AccessTokenSource(new Uri($"{issuer}/oauth2/token"), credential, "catalog.search", TimeProvider.System);
 using var catalog = new HttpClient(new BearerTokenHandler(tokens) { InnerHandler = new SocketsHttpHandler() }) { BaseAddress = new Uri(api) };
 
 for (var round = 1; round <= rounds; round++)
