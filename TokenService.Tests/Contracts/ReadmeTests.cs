@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using System.Text.Json;
 using System.Text.RegularExpressions;
 using System.Threading.Tasks;
 using FluentAssertions;
@@ -10,7 +11,7 @@ using Xunit;
 
 namespace TokenService.Tests.Contracts;
 
-/// <summary>The commands that the README shows, run as they stand, but for the ports and the place of the store.</summary>
+/// <summary>The commands that the README shows, run as they stand, but for the ports and the places of the store and of a client's key.</summary>
 public sealed partial class ReadmeTests
 {
     private const string Serve = "dotnet run --project TokenService";
@@ -33,7 +34,7 @@ public sealed partial class ReadmeTests
         List<RunningProgram> started = [];
         var state = folder.File("state.sh");
         await File.WriteAllTextAsync(state, "");
-        var ran = 0;
+        var (ran, clients) = (0, ClientsInSample());
         var hash = "";
         try
         {
@@ -58,8 +59,17 @@ public sealed partial class ReadmeTests
                     // One shell for all would be as good; this way each command's own exit status and output are seen.
                     var line = Local(command).Replace("dotnet run", "dotnet run --no-build", StringComparison.Ordinal);
                     var finished = await RunningProgram.Run(
-                        "bash", ["-c", $"set -eo pipefail; . '{state}'\n{line}\ndeclare -p TOKEN SECRET 2>/dev/null > '{state}' || true"], Repository.Root, environment);
+                        "bash",
+                        ["-c", $"set -eo pipefail; . '{state}'\n{line}\ndeclare -p TOKEN SECRET 2>/dev/null > '{state}' || true"],
+                        Repository.Root,
+                        [.. environment, ("TokenService__Issuer", $"http://localhost:{port}")]);
                     finished.ExitCode.Should().Be(0, $"{command}\n{finished.Output}{finished.Error}");
+                    if (command.Contains(" clients add ", StringComparison.Ordinal))
+                    {
+                        // Whoever types is slower than the service, which looks for changes once a second; a test is not.
+                        await started[0].Prints($"Read the changed store: {++clients} clients");
+                    }
+
                     if (command.StartsWith("printf %s \"$SECRET\"", StringComparison.Ordinal))
                     {
                         hash = finished.Output;
@@ -67,7 +77,7 @@ public sealed partial class ReadmeTests
 
                     if (command == block.TrimEnd().Split('\n')[^1] && shown is not null)
                     {
-                        Shape(finished.Output).Should().Be(Shape(shown), command);
+                        Shape(finished.Output).Should().Be(Shape(Local(shown)), command);
                     }
                 }
             }
@@ -80,7 +90,7 @@ public sealed partial class ReadmeTests
             var token = await Commands.CommandTests.TokenOf(port, "invoice-mailer", secret);
             token.Status.Should().Be(200, token.Body);
 
-            ran.Should().BeGreaterThan(8);
+            ran.Should().BeGreaterThan(13);
             started.Should().HaveCount(2);
 
             // What the program itself printed to paste is the line that the README shows.
@@ -103,7 +113,9 @@ public sealed partial class ReadmeTests
 
         string Local(string text) => text
             .Replace("localhost:5080", $"localhost:{port}", StringComparison.Ordinal)
-            .Replace("localhost:5090", $"localhost:{apiPort}", StringComparison.Ordinal);
+            .Replace("localhost:5090", $"localhost:{apiPort}", StringComparison.Ordinal)
+            .Replace("indexer.pem", folder.File("indexer.pem"), StringComparison.Ordinal)
+            .Replace("indexer.jwks", folder.File("indexer.jwks"), StringComparison.Ordinal);
     }
 
     [NeedsFact("bash curl", "apt-get install bash curl")]
@@ -121,7 +133,8 @@ public sealed partial class ReadmeTests
 
         walk.ExitCode.Should().Be(0, walk.Output + walk.Error);
         walk.Output.Should().Contain("\"token_type\":\"Bearer\"").And.Contain("\"title\":\"Tokens for Machines\"")
-            .And.Contain("insufficient_scope").And.Contain("\"error\":\"invalid_client\"").And.Contain("\"error\":\"invalid_scope\"");
+            .And.Contain("insufficient_scope").And.Contain("\"error\":\"invalid_client\"").And.Contain("\"error\":\"invalid_scope\"")
+            .And.Contain("\"scope\":\"catalog.read\"}", "the client with a key, and nobody else, is registered for that alone");
         foreach (var stopped in (int[])[port, apiPort])
         {
             using var client = new System.Net.Sockets.TcpClient();
@@ -146,8 +159,14 @@ public sealed partial class ReadmeTests
         .Matches(File.ReadAllText(Repository.File("README.md")))
         .Select(match => (match.Groups["sh"].Value, match.Groups["json"].Success ? match.Groups["json"].Value : null));
 
-    // A token differs each time; its place does not.
-    private static string Shape(string json) => Token().Replace(json, "\"access_token\":\"…\"").Trim();
+    private static int ClientsInSample()
+    {
+        using var sample = JsonDocument.Parse(File.ReadAllText(Repository.File("samples", "catalog.json")));
+        return sample.RootElement.GetProperty("clients").GetArrayLength();
+    }
+
+    // A token and a trace differ each time; their places do not.
+    private static string Shape(string json) => Differing().Replace(json, "\"$1\":\"…\"").Trim();
 
     [GeneratedRegex("```sh\n(?<sh>.*?)```\n(\n```json\n(?<json>.*?)```)?", RegexOptions.Singleline)]
     private static partial Regex CodeBlocks();
@@ -155,6 +174,6 @@ public sealed partial class ReadmeTests
     [GeneratedRegex("SECRET=\"([^\"]*)\"")]
     private static partial Regex SecretIn();
 
-    [GeneratedRegex("\"access_token\":\"[^\"]*\"")]
-    private static partial Regex Token();
+    [GeneratedRegex("\"(access_token|trace_id)\":\"[^\"]*\"")]
+    private static partial Regex Differing();
 }
