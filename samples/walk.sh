@@ -8,6 +8,7 @@ issuer=${ISSUER:-http://127.0.0.1:5081}
 api=${API:-http://127.0.0.1:5091}
 token=
 narrow=
+assertion=
 store=$(mktemp -d)
 pids=()
 stop() {
@@ -19,12 +20,15 @@ stop() {
 trap stop EXIT
 
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
-# Shows a command as it could be typed, its long tokens by name, and runs it.
+# Shows a command as it could be typed, its long words by name, and runs it.
 show() {
     local word line='$'
     for word in "$@"; do
         [ -n "$token" ] && word=${word//"$token"/\$TOKEN}
         [ -n "$narrow" ] && word=${word//"$narrow"/\$NARROW_TOKEN}
+        [ -n "$assertion" ] && word=${word//"$assertion"/\$ASSERTION}
+        word=${word//"$store"/\$FOLDER}
+        word=${word/#"$TOKENSERVICE_BINARY"/TokenService}
         case $word in *[\ \&\?]*) word="\"$word\"" ;; esac
         line+=" $word"
     done
@@ -89,3 +93,19 @@ show curl -s -u reporting-job:wrong -d grant_type=client_credentials $issuer/oau
 
 say "8. Refused by the service: a scope that is not the client's"
 show curl -s -u reporting-job:not-a-secret-just-the-sample-reporting-job -d grant_type=client_credentials -d scope=orders.read $issuer/oauth2/token
+
+say "9. With a key instead of a secret: the service knows the public key alone, and each request has a new assertion"
+printf '$ TokenService new-key --out $FOLDER/indexer.pem > $FOLDER/indexer.jwks\n'
+"$TOKENSERVICE_BINARY" new-key --out "$store/indexer.pem" > "$store/indexer.jwks"
+cat "$store/indexer.jwks"
+show "$TOKENSERVICE_BINARY" clients add --id indexer --scope catalog.read --auth private_key_jwt --jwks "$store/indexer.jwks" \
+    "--ConnectionStrings:TokenService=Data Source=$store/store.db"
+# The service looks for changes once a second.
+for _ in $(seq 50); do
+    grep -q "Read the changed store" "$store/service.log" && break
+    sleep 0.2
+done
+show "$TOKENSERVICE_BINARY" assertion --client indexer --key "$store/indexer.pem" --audience $issuer
+assertion=$("$TOKENSERVICE_BINARY" assertion --client indexer --key "$store/indexer.pem" --audience $issuer)
+show curl -s -d grant_type=client_credentials -d client_assertion_type=urn:ietf:params:oauth:client-assertion-type:jwt-bearer \
+    -d client_assertion="$assertion" $issuer/oauth2/token
