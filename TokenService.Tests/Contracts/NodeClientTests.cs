@@ -4,18 +4,22 @@ using System.Linq;
 using System.Text.Json;
 using System.Threading.Tasks;
 using FluentAssertions;
+using TokenService.Protocol;
 using TokenService.Tests.Support;
 using Xunit;
 
 namespace TokenService.Tests.Contracts;
 
-/// <summary>What oauth4webapi and jose, as they come from their authors, make of the service.</summary>
+/// <summary>What oauth4webapi, openid-client and jose, as they come from their authors, make of the service.</summary>
 public sealed class NodeClientTests : IClassFixture<NodePackages>
 {
     private const string Basic = "client_secret_basic";
     private const string Post = "client_secret_post";
 
     private static readonly string[] s_algorithms = ["RS256", "PS256", "ES256"];
+
+    // The modes of client.mjs that get a token by oauth4webapi and by openid-client, and have jose verify it.
+    private static readonly string[] s_libraries = ["jose", "openid"];
 
     [NeedsFact("npm", "apt-get install nodejs npm")]
     public async Task oauth4webapi_discovers_the_service_by_both_well_known_addresses()
@@ -153,6 +157,59 @@ public sealed class NodeClientTests : IClassFixture<NodePackages>
 
         IsTheTokenOf(Sample.Job, "catalog.search catalog.read", 600, "RS256", verified);
         verified.GetProperty("claims").GetProperty("iss").GetString().Should().Be(issuer);
+    }
+
+    // Their aud is the issuer that they discovered, as its only value.
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_and_openid_client_get_a_token_by_private_key_jwt_with_every_algorithm()
+    {
+        AssertingClient[] clients = [.. AssertionAlgorithms.PrivateKey.Select(algorithm => new AssertingClient(algorithm))];
+        await using var service = await RunningService.Start(folder: null, clock: null, AssertingClient.File(clients));
+
+        foreach (var client in clients)
+        {
+            await GetsATokenByAssertion(service, client);
+        }
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_and_openid_client_get_a_token_by_client_secret_jwt()
+    {
+        var client = new AssertingClient("HS256");
+        await using var service = await RunningService.Start(folder: null, clock: null, AssertingClient.File(client));
+
+        await GetsATokenByAssertion(service, client);
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_and_openid_client_report_an_assertion_by_another_key_as_invalid_client()
+    {
+        string[] algorithms = [.. s_algorithms, "HS256"];
+        await using var service = await RunningService.Start(
+            folder: null, clock: null, AssertingClient.File(algorithms.Select(algorithm => new AssertingClient(algorithm))));
+
+        foreach (var algorithm in algorithms)
+        {
+            var stranger = new AssertingClient(algorithm);
+            foreach (var library in s_libraries)
+            {
+                var refusal = await Refusal(library, Issuer(service), stranger.Method, stranger.Id, stranger.Secret, Sample.CatalogUri, "RS256");
+
+                refusal.GetProperty("name").GetString().Should().Be("WWWAuthenticateChallengeError", "{0} {1}", library, algorithm);
+                refusal.GetProperty("status").GetInt32().Should().Be(401, "{0} {1}", library, algorithm);
+                refusal.GetProperty("error").GetString().Should().Be("invalid_client", "{0} {1}", library, algorithm);
+            }
+        }
+    }
+
+    private static async Task GetsATokenByAssertion(RunningService service, AssertingClient client)
+    {
+        foreach (var library in s_libraries)
+        {
+            var verified = await Get(library, Issuer(service), client.Method, client.Id, client.Secret, Sample.CatalogUri, "RS256");
+
+            IsTheTokenOf(client.Id, AssertingClient.Scope, AssertingClient.Lifetime, "RS256", verified);
+        }
     }
 
     private static string Issuer(RunningService service) => service.Url.ToString().TrimEnd('/');

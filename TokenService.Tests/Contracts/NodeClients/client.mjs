@@ -5,12 +5,22 @@ import { webcrypto } from 'node:crypto';
 // Node 18 has this, but not as a global, and the libraries look for it there: so the libraries come after.
 globalThis.crypto ??= webcrypto;
 const oauth = await import('oauth4webapi');
+const openid = await import('openid-client');
 const jose = await import('jose');
 
 // The tests speak http on the loopback, which oauth4webapi refuses unless told.
 const insecure = { [oauth.allowInsecureRequests]: true };
 
-const authentications = { client_secret_basic: oauth.ClientSecretBasic, client_secret_post: oauth.ClientSecretPost };
+// Both libraries have all of these under the same names. A private key comes as a JWK that names its kid and alg.
+const authentications = {
+  client_secret_basic: (library, secret) => library.ClientSecretBasic(secret),
+  client_secret_post: (library, secret) => library.ClientSecretPost(secret),
+  client_secret_jwt: (library, secret) => library.ClientSecretJwt(secret),
+  async private_key_jwt(library, secret) {
+    const jwk = JSON.parse(secret);
+    return library.PrivateKeyJwt({ key: await jose.importJWK(jwk), kid: jwk.kid });
+  },
+};
 
 async function discover(issuer, algorithm) {
   const url = new URL(issuer);
@@ -19,26 +29,39 @@ async function discover(issuer, algorithm) {
 
 async function getToken(server, authentication, id, secret) {
   const client = { client_id: id };
-  const response = await oauth.clientCredentialsGrantRequest(server, client, authentications[authentication](secret), {}, insecure);
+  const proof = await authentications[authentication](oauth, secret);
+  const response = await oauth.clientCredentialsGrantRequest(server, client, proof, {}, insecure);
   return oauth.processClientCredentialsResponse(server, client, response);
+}
+
+// As a resource server that trusts nothing but the issuer's published keys.
+async function verify(response, jwksUri, issuer, audience, algorithm) {
+  const { protectedHeader, payload } = await jose.jwtVerify(
+    response.access_token,
+    jose.createRemoteJWKSet(new URL(jwksUri)),
+    { issuer, audience, typ: 'at+jwt', algorithms: [algorithm], requiredClaims: ['sub', 'client_id', 'exp', 'iat', 'jti'] },
+  );
+  return { response, header: protectedHeader, claims: payload };
 }
 
 const modes = {
   discover,
 
-  // As a resource server that trusts nothing but the issuer's published keys.
   async jose(issuer, authentication, id, secret, audience, algorithm) {
     const server = await discover(issuer, 'oauth2');
     const response = await getToken(server, authentication, id, secret);
-    const { protectedHeader, payload } = await jose.jwtVerify(
-      response.access_token,
-      jose.createRemoteJWKSet(new URL(server.jwks_uri)),
-      { issuer, audience, typ: 'at+jwt', algorithms: [algorithm], requiredClaims: ['sub', 'client_id', 'exp', 'iat', 'jti'] },
-    );
-    return { response, header: protectedHeader, claims: payload };
+    return verify(response, server.jwks_uri, issuer, audience, algorithm);
   },
 
-  // The same, by the checks of RFC 9068 that oauth4webapi has built in.
+  // The same with openid-client, which finds everything out itself.
+  async openid(issuer, authentication, id, secret, audience, algorithm) {
+    const proof = await authentications[authentication](openid, secret);
+    const config = await openid.discovery(new URL(issuer), id, undefined, proof, { execute: [openid.allowInsecureRequests] });
+    const response = await openid.clientCredentialsGrant(config);
+    return verify(response, config.serverMetadata().jwks_uri, issuer, audience, algorithm);
+  },
+
+  // By the checks of RFC 9068 that oauth4webapi has built in.
   async rfc9068(issuer, authentication, id, secret, audience, algorithm) {
     const server = await discover(issuer, 'oauth2');
     const { access_token: token } = await getToken(server, authentication, id, secret);
@@ -51,7 +74,7 @@ const [mode, ...args] = process.argv.slice(2);
 try {
   console.log(JSON.stringify(await modes[mode](...args)));
 } catch (error) {
-  // Where the answer carries a challenge, oauth4webapi tells of that alone and leaves the body unread.
+  // Where the answer carries a challenge, oauth4webapi tells of that alone and leaves the body unread; openid-client hands that on.
   const challenged = error instanceof oauth.WWWAuthenticateChallengeError;
   const told = challenged ? await error.response.json() : error.cause;
   console.error(JSON.stringify({
