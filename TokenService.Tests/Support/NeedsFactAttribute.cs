@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Concurrent;
 using System.IO;
 using System.Linq;
 using Xunit;
@@ -22,6 +23,29 @@ internal sealed class NeedsFactAttribute : FactAttribute
     private static bool OnPath(string program) => Environment.GetEnvironmentVariable("PATH")!
         .Split(Path.PathSeparator)
         .Any(folder => File.Exists(Path.Combine(folder, program)) || File.Exists(Path.Combine(folder, program + ".exe")));
+}
+
+/// <summary>
+/// A test that needs modules of Python (their names separated by spaces) one of which may be missing on this machine; reported as skipped in the same way.
+/// </summary>
+internal sealed class NeedsPythonFactAttribute : FactAttribute
+{
+    /// <summary>The system's own: Debian's packages are no other's, and another one may come first on the path.</summary>
+    public const string Python = "/usr/bin/python3";
+
+    // xunit makes the attribute of a test more than once.
+    private static readonly ConcurrentDictionary<string, bool> s_present = new();
+
+    public NeedsPythonFactAttribute(string modules, string install)
+    {
+        if (Array.Find(modules.Split(' '), module => !s_present.GetOrAdd(module, CanImport)) is { } missing)
+        {
+            Skip = $"needs {missing} for {Python}: {install}";
+        }
+    }
+
+    private static bool CanImport(string module)
+        => File.Exists(Python) && RunningProgram.Run(Python, ["-c", $"import {module}"]).GetAwaiter().GetResult().ExitCode == 0;
 }
 
 /// <summary>A test of the program that Native AOT made; reported as skipped where none is named.</summary>
