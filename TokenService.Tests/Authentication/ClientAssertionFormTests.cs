@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Immutable;
 using System.Linq;
 using System.Text;
@@ -50,10 +51,9 @@ public sealed class ClientAssertionFormTests
             (header, claims) =>
             {
                 var text = AssertionDraft.Compact(Encoding.UTF8.GetBytes(header), Encoding.UTF8.GetBytes(claims), _ => [1]);
-                if (ClientAssertion.Read(text, out var assertion) is null)
+                if (ClientAssertion.Read(text, out var assertion) is null && ByLibrary(text) is { } other)
                 {
                     System.Threading.Interlocked.Increment(ref read);
-                    var other = new JsonWebToken(text);
                     if (assertion!.Algorithm is { } algorithm)
                     {
                         other.Alg.Should().Be(algorithm);
@@ -72,6 +72,19 @@ public sealed class ClientAssertionFormTests
             },
             iter: 20_000);
         read.Should().BeGreaterThan(1_000, "the generator must make what can be read");
+
+        // It refuses members of a wrong type at once, which here the rules do.
+        static JsonWebToken? ByLibrary(string text)
+        {
+            try
+            {
+                return new JsonWebToken(text);
+            }
+            catch (ArgumentException)
+            {
+                return null;
+            }
+        }
     }
 
     [Fact]

@@ -99,7 +99,7 @@ public sealed class StoreTests : IDisposable
         await StartFails("A secret of client \"basic-job\" in the store does not open");
 
         Sql("DELETE FROM client_secrets WHERE client_id = 'basic-job'");
-        Sql("UPDATE client_secrets SET secret = substr(secret, 1, length(secret) - 1) || x'00' WHERE client_id = 'mac-job'");
+        Sql("UPDATE client_secrets SET secret = CAST(substr(secret, 1, length(secret) - 1) || x'00' AS BLOB) WHERE client_id = 'mac-job'");
         await StartFails("A secret of client \"mac-job\" in the store does not open");
     }
 
