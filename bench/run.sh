@@ -1,14 +1,18 @@
 #!/usr/bin/env bash
-# What a token costs over a bare RSA-2048 signature, how long the first one takes, and how much memory is in use after many.
+# What a token costs over a bare RSA-2048 signature, how long the first one takes, how much memory is in use after many, and how many
+# tokens a second are left where each needs a client assertion of its own.
 # README.md in this folder says how to read the output. Needs: dotnet, wrk, taskset, two cores.
 set -euo pipefail
 export LC_ALL=C
 
-: "${ROUNDS:=5}" "${SECONDS_PER_ROUND:=5}" "${CONNECTIONS:=16}" "${TOKENS:=100000}" "${STARTS:=10}"
+: "${ROUNDS:=5}" "${SECONDS_PER_ROUND:=5}" "${CONNECTIONS:=16}" "${TOKENS:=100000}" "${STARTS:=10}" "${ASSERTION_ROUNDS:=3}"
 : "${SERVER_CORE:=0}" "${LOAD_CORE:=1}"
 max_ratio=1.15
 max_start_ms=150
 max_resident_mb=60
+min_assertion_ratio=0.7
+assertion_connections=(1 16 64)
+judged_connections=64
 
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 work=$(mktemp -d "${TMPDIR:-/tmp}/token-bench.XXXXXX")
@@ -74,15 +78,19 @@ stop() {
   pids=("${left[@]}")
 }
 
-# ask PORT: sends one token request and sets $answer; fails where nobody listens. Without another program, as its start would
-# be in the time of the first token.
-ask() {
+# post PORT FORM [HEADER…]: sends one request to the token endpoint and sets $answer; fails where nobody listens. Without another
+# program, as its start would be in the time of the first token.
+post() {
   { exec 3<>"/dev/tcp/127.0.0.1/$1"; } 2>/dev/null || return 1
-  printf '%s\r\n' 'POST /oauth2/token HTTP/1.1' "Host: 127.0.0.1:$1" "Authorization: Basic $BASIC_CREDENTIALS" \
-    'Content-Type: application/x-www-form-urlencoded' 'Content-Length: 29' 'Connection: close' '' >&3
-  printf 'grant_type=client_credentials' >&3
+  printf '%s\r\n' 'POST /oauth2/token HTTP/1.1' "Host: 127.0.0.1:$1" "${@:3}" \
+    'Content-Type: application/x-www-form-urlencoded' "Content-Length: ${#2}" 'Connection: close' '' >&3
+  printf '%s' "$2" >&3
   IFS= read -r -d '' -t 5 answer <&3 || true
   exec 3>&-
+}
+
+ask() {
+  post "$1" 'grant_type=client_credentials' "Authorization: Basic $BASIC_CREDENTIALS" || return 1
   [[ $answer == 'HTTP/1.1 200 '*access_token* ]] || fail "no token but: ${answer:-nothing}"
 }
 
@@ -112,11 +120,12 @@ ticks() {
   say $((fields[11] + fields[12]))
 }
 
-# load PID PORT SECONDS: sets $requests, $rate (a second) and $cost (µs of processor time for each request).
+# load PID PORT [SCRIPT CONNECTIONS]: sets $requests, $rate (a second) and $cost (µs of processor time for each request).
 load() {
   local before after output
   before=$(ticks "$1")
-  output=$(wrk -t 1 -c "$CONNECTIONS" -d "${3}s" -s "$here/token.lua" "http://127.0.0.1:$2/oauth2/token" 2>&1) || fail "wrk: $output"
+  output=$(wrk -t 1 -c "${4:-$CONNECTIONS}" -d "${SECONDS_PER_ROUND}s" -s "$here/${3:-token}.lua" \
+    "http://127.0.0.1:$2/oauth2/token" 2>&1) || fail "wrk: $output"
   after=$(ticks "$1")
   [[ $output =~ result\ ([0-9]+)\ requests\ ([0-9]+)\ microseconds\ ([0-9]+)\ refused\ ([0-9]+)\ broken ]] || fail "wrk: $output"
   [[ ${BASH_REMATCH[3]} == 0 && ${BASH_REMATCH[4]} == 0 ]] || fail "not every request was answered with 200: $output"
@@ -130,6 +139,27 @@ calculate() { awk "BEGIN { printf \"%.${2}f\", $1 }"; }
 
 # Of the numbers given: the smallest, the median, the largest.
 spread() { printf '%s\n' "$@" | sort -n | awk '{ n[NR] = $1 } END { print n[1], (n[int((NR + 1) / 2)] + n[int(NR / 2) + 1]) / 2, n[NR] }'; }
+
+# sign_assertions CONNECTIONS: for the next load, half as many again as the fastest so far would have needed. On both cores: nobody is
+# served meanwhile.
+sign_assertions() {
+  taskset -c "$SERVER_CORE,$LOAD_CORE" dotnet "$work/assertions/Assertions.dll" "$work/key.pem" signer "http://127.0.0.1:$service_port" \
+    "$(calculate "1.5 * $fastest * $SECONDS_PER_ROUND + $1" 0)" >"$ASSERTIONS" 2>"$work/commands.log" || fail "no assertions were signed"
+}
+
+# load_assertions CONNECTIONS: as load, each request with one of those assertions. Keeps some of the used ones.
+load_assertions() {
+  load "$service" "$service_port" assertion "$1"
+  # From the first half without the first line: that one wrk does not send, and the last ones that it sent had no answer.
+  awk -v half=$((requests / 2)) 'NR > 1 && NR <= half && NR % int(half / 5 + 1) == 0' "$ASSERTIONS" >>"$work/used.txt"
+}
+
+# answers_to ASSERTION STATUS: fails where the service answers it otherwise.
+answers_to() {
+  local type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer
+  post "$service_port" "grant_type=client_credentials&client_assertion_type=$type&client_assertion=$1" || fail "the service does not listen"
+  [[ $answer == "HTTP/1.1 $2 "* ]] || fail "an assertion was to be answered with $2, but: ${answer:-nothing}"
+}
 
 # All that could be written for a token. Not -shm: it holds no content, and readers mark in it where they read.
 store_fingerprint() {
@@ -148,8 +178,12 @@ judge() {
 
 # ------------------------------------------------------------------------------------------------------------------ the run
 
-say "Publishing the service and the floor with Native AOT…"
-for project in TokenService:service bench/Floor:floor; do
+# The disk counts: a used assertion is on it before its token is issued.
+store_on=$(stat -f -c %T "$work")
+[[ $store_on != @(tmpfs|ramfs) ]] || fail "$work is in memory, where nothing is durable; set TMPDIR to a folder on a disk."
+
+say "Publishing the service and the floor with Native AOT, and the writer of assertions…"
+for project in TokenService:service bench/Floor:floor bench/Assertions:assertions; do
   dotnet publish "$here/../${project%:*}" -c Release -o "$work/${project#*:}" --disable-build-servers >"$work/publish.log" 2>&1 ||
     fail "${project%:*} was not published"
 done
@@ -167,7 +201,7 @@ store="--ConnectionStrings:TokenService=Data Source=$work/store/store.db"
 secret=$("$work/service/TokenService" clients add --id bench --scope "read write" "$store" 2>>"$work/commands.log") ||
   fail "no client was registered"
 BASIC_CREDENTIALS=$(printf 'bench:%s' "$secret" | base64 -w 0)
-export BASIC_CREDENTIALS
+export BASIC_CREDENTIALS ASSERTIONS="$work/assertions.txt"
 rm "$work/commands.log"
 
 service_port=$(free_port)
@@ -191,8 +225,8 @@ say "An answer of ${#body} bytes, ${#signed} of them signed"
 fingerprint=$(store_fingerprint)
 
 say "Warming up…"
-load "$floor" "$floor_port" "$SECONDS_PER_ROUND"
-load "$service" "$service_port" "$SECONDS_PER_ROUND"
+load "$floor" "$floor_port"
+load "$service" "$service_port"
 tokens=$((requests + 1))
 
 say
@@ -204,10 +238,10 @@ for ((round = 1; round <= ROUNDS; round++)); do
   if ((round % 2 == 1)); then order=(service floor); else order=(floor service); fi
   for who in "${order[@]}"; do
     if [[ $who == service ]]; then
-      load "$service" "$service_port" "$SECONDS_PER_ROUND"
+      load "$service" "$service_port"
       tokens=$((tokens + requests)) service_rate=$rate service_cost=$cost
     else
-      load "$floor" "$floor_port" "$SECONDS_PER_ROUND"
+      load "$floor" "$floor_port"
       floor_rate=$rate floor_cost=$cost
     fi
   done
@@ -222,7 +256,7 @@ stop "$floor"
 say
 say "Memory after $TOKENS tokens…"
 while ((tokens < TOKENS)); do
-  load "$service" "$service_port" "$SECONDS_PER_ROUND"
+  load "$service" "$service_port"
   tokens=$((tokens + requests))
   say "  $tokens"
 done
@@ -258,8 +292,76 @@ say "ms: ${times[*]}"
 say "Median $median_start ms, from $low to $worst_start"
 
 say
+say "Tokens for client assertions (private_key_jwt, RS256) and for secrets (client_secret_basic)…"
+"$work/service/TokenService" new-key --out "$work/key.pem" >"$work/jwks.json" 2>"$work/commands.log" || fail "no key was made"
+"$work/service/TokenService" clients add --id signer --scope "read write" --auth private_key_jwt --jwks "$work/jwks.json" "$store" \
+  >"$work/commands.log" 2>&1 || fail "no client was registered for private_key_jwt"
+began=${EPOCHREALTIME/./}
+dd if=/dev/zero of="$work/synced" bs=4k count=200 oflag=dsync 2>"$work/commands.log" || fail "the disk could not be written"
+say "The store is on $store_on; a synced write of 4 KiB takes $(calculate "(${EPOCHREALTIME/./} - $began) / 200 / 1000" 2) ms there"
+
+service_port=$(free_port)
+start_service "$service_port"
+service=$started
+await "$service" "$service_port"
+load "$service" "$service_port" token "$judged_connections"
+fastest=$rate
+sign_assertions "$judged_connections"
+load_assertions "$judged_connections"
+
+say
+say "                       client_secret_basic     private_key_jwt"
+say "connections  round    tokens/s  µs/token    tokens/s  µs/token    ratio"
+declare -A assertion_ratios=()
+for ((round = 1; round <= ASSERTION_ROUNDS; round++)); do
+  if ((round % 2 == 1)); then order=(basic assertion); else order=(assertion basic); fi
+  for connections in "${assertion_connections[@]}"; do
+    # First, so that nothing is between the two loads.
+    sign_assertions "$connections"
+    for who in "${order[@]}"; do
+      if [[ $who == basic ]]; then
+        load "$service" "$service_port" token "$connections"
+        basic_rate=$rate basic_cost=$cost
+        fastest=$(calculate "($rate > $fastest ? $rate : $fastest)" 0)
+      else
+        load_assertions "$connections"
+        assertion_rate=$rate assertion_cost=$cost
+      fi
+    done
+    ratio=$(calculate "$assertion_rate / $basic_rate" 3)
+    assertion_ratios[$connections]+=" $ratio"
+    printf '%11d  %5d  %10s  %8s  %10s  %8s  %7s\n' \
+      "$connections" "$round" "$basic_rate" "$basic_cost" "$assertion_rate" "$assertion_cost" "$ratio"
+  done
+done
+for connections in "${assertion_connections[@]}"; do
+  read -r low median high <<<"$(spread ${assertion_ratios[$connections]})"
+  say "Ratio of tokens/s with $connections connections: median $median, from $low to $high"
+  [[ $connections != "$judged_connections" ]] || assertion_ratio=$median
+done
+
+# Whether they were noted, and in the store: a new process is asked. An unused one shows that nothing else is wrong with them; the latest
+# are young enough, and not too many for the limit on failures.
+stop "$service"
+start_service "$service_port"
+service=$started
+await "$service" "$service_port"
+unused=$(tail -n 1 "$ASSERTIONS")
+answers_to "$unused" 200
+answers_to "$unused" 401
+mapfile -t used < <(tail -n 40 "$work/used.txt")
+((${#used[@]} > 0)) || fail "too few tokens were issued to try their assertions again"
+for assertion in "${used[@]}"; do
+  answers_to "$assertion" 401
+done
+say "After a restart, an unused assertion is answered with 200, and $((${#used[@]} + 1)) used ones with 401"
+stop "$service"
+
+say
 judge "a token costs $median_ratio times the processor time of the floor (median), at most $max_ratio" "$median_ratio <= $max_ratio"
 judge "the first token comes $worst_start ms after process start (worst), at most $max_start_ms" "$worst_start <= $max_start_ms"
 judge "$resident MB resident after $tokens tokens, under $max_resident_mb" "$resident < $max_resident_mb"
 judge "the store's files are as they were before $tokens tokens" "$written == 0"
+judge "private_key_jwt has $assertion_ratio times the tokens/s of client_secret_basic with $judged_connections connections (median), at \
+least $min_assertion_ratio" "$assertion_ratio >= $min_assertion_ratio"
 exit "$verdict"
