@@ -84,12 +84,12 @@ public static class Program
         var replay = new ReplayStore(store.DataSource, clock, logger.AssertionsNotNoted);
         var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay));
         IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
-        var limiter = new FailureLimiter(settings.FailuresPerMinute, clock);
+        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), logger);
 
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, limiter, clock, logger),
+            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, refusals, clock, logger),
             new DiscoveryEndpoint(watch, grants, () => issuer.Value));
         app.Lifetime.ApplicationStopped.Register(() =>
         {

@@ -149,7 +149,7 @@ public sealed class StoreTests : IDisposable
 
         await using var service = await RunningService.Start(_folder, null, null);
         (await service.Token(Grant, "old:old-secret")).Status.Should().Be(200);
-        Count("SELECT COUNT(*) FROM schema_migrations").Should().Be(2);
+        Count("SELECT COUNT(*) FROM schema_migrations").Should().BeGreaterThan(1);
     }
 
     [Fact]

@@ -30,7 +30,7 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
     /// <param name="cancellation">Ends the wait for a client's keys.</param>
     /// <returns>The client, <c>invalid_client</c>, or <c>temporarily_unavailable</c> where it cannot be checked now.</returns>
     public async ValueTask<Result<AuthenticatedClient>> Check(
-        TokenRequest request, Registry registry, DateTimeOffset now, CancellationToken cancellation)
+        ClientRequest request, Registry registry, DateTimeOffset now, CancellationToken cancellation)
     {
         if (Read(request, now, out var assertion) is { } broken)
         {
@@ -66,7 +66,7 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
         };
     }
 
-    private AssertionFault? Read(TokenRequest request, DateTimeOffset now, out ClientAssertion? assertion)
+    private AssertionFault? Read(ClientRequest request, DateTimeOffset now, out ClientAssertion? assertion)
     {
         assertion = null;
         if (request.ClientAssertionType != ClientAssertionTypes.JwtBearer)

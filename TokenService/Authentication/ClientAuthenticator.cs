@@ -24,13 +24,13 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
     /// <param name="cancellation">Ends a wait for the keys of a client.</param>
     /// <returns>The client, <c>invalid_client</c>, or <c>temporarily_unavailable</c>.</returns>
     public ValueTask<Result<AuthenticatedClient>> Authenticate(
-        TokenRequest request, Registry registry, DateTimeOffset now, CancellationToken cancellation)
+        ClientRequest request, Registry registry, DateTimeOffset now, CancellationToken cancellation)
         => request is { ClientAssertion: null, ClientAssertionType: null }
             ? new(AuthenticateBySecret(request, registry, now))
             : assertions.Check(request, registry, now, cancellation);
 
     /// <summary>The same for a request without an assertion.</summary>
-    internal static Result<AuthenticatedClient> AuthenticateBySecret(TokenRequest request, Registry registry, DateTimeOffset now)
+    internal static Result<AuthenticatedClient> AuthenticateBySecret(ClientRequest request, Registry registry, DateTimeOffset now)
     {
         if (ReadCredentials(request).Refused(out var error, out var sent))
         {
@@ -52,7 +52,7 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
         return told!;
     }
 
-    private static Result<SentCredentials> ReadCredentials(TokenRequest request) => request switch
+    private static Result<SentCredentials> ReadCredentials(ClientRequest request) => request switch
     {
         { Authorization: { } header } => ClientSecretBasic.Read(header),
         { ClientId: { } id, ClientSecret: { } secret }

@@ -19,7 +19,7 @@ namespace TokenService.Endpoints;
 /// <param name="authenticator">Finds out who the client is.</param>
 /// <param name="grants">The grants that the service has.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
-/// <param name="limiter">Slows down failed authentications.</param>
+/// <param name="refusals">Answers what is refused.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each outcome.</param>
 public sealed class TokenEndpoint(
@@ -27,7 +27,7 @@ public sealed class TokenEndpoint(
     ClientAuthenticator authenticator,
     IEnumerable<IGrant> grants,
     Func<string> issuer,
-    FailureLimiter limiter,
+    Refusals refusals,
     TimeProvider clock,
     ILogger logger)
 {
@@ -40,9 +40,7 @@ public sealed class TokenEndpoint(
         var traceId = OAuthResults.TraceId();
         if ((await Decide(http, traceId, store.Current, clock.GetUtcNow())).Refused(out var error, out var token))
         {
-            error = Slowed(error, http);
-            Tell(error, http, traceId);
-            await OAuthResults.Write(http, error, traceId);
+            await refusals.Answer(http, error, traceId);
             return;
         }
 
@@ -52,7 +50,8 @@ public sealed class TokenEndpoint(
     private async Task<Result<TokenResponse>> Decide(HttpContext http, string traceId, StoreSnapshot snapshot, DateTimeOffset now)
     {
         // 1. Parse: after this, no step sees HTTP.
-        if ((await TokenRequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var request))
+        if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
+            || parameters.ToTokenRequest().Refused(out error, out var request))
         {
             return error;
         }
@@ -86,22 +85,4 @@ public sealed class TokenEndpoint(
         logger.TokenIssued(granted.ClientId, token.Scope, traceId);
         return token;
     }
-
-    private void Tell(OAuthError error, HttpContext http, string traceId)
-    {
-        var (path, address) = (http.Request.Path, $"{http.Connection.RemoteIpAddress}");
-        if (error.Code == "slow_down")
-        {
-            logger.SlowedDown(path, address, error.Reason, traceId);
-        }
-        else
-        {
-            logger.Refused(path, address, error.Code, error.Reason, traceId);
-        }
-    }
-
-    private OAuthError Slowed(OAuthError error, HttpContext http)
-        => error.Code == "invalid_client" && limiter.Count(http.Connection.RemoteIpAddress, error.ClientId ?? "") is { } wait
-            ? OAuthError.SlowDown(wait, error.Reason)
-            : error;
 }

@@ -79,11 +79,17 @@ public static class EndpointPaths
     /// <summary>The token endpoint (RFC 6749 §3.2).</summary>
     public const string Token = "/oauth2/token";
 
+    /// <summary>The introspection endpoint (RFC 7662 §2).</summary>
+    public const string Introspection = "/oauth2/introspect";
+
+    /// <summary>The revocation endpoint (RFC 7009 §2).</summary>
+    public const string Revocation = "/oauth2/revoke";
+
     /// <summary>The public keys (RFC 7517 §5).</summary>
     public const string Jwks = "/.well-known/jwks.json";
 }
 
-/// <summary>The parameters of a token request.</summary>
+/// <summary>The parameters of requests.</summary>
 public static class Parameters
 {
     /// <summary>RFC 6749 §4.4.2.</summary>
@@ -100,6 +106,12 @@ public static class Parameters
 
     /// <summary>RFC 6749 §2.3.1.</summary>
     public const string ClientSecret = "client_secret";
+
+    /// <summary>RFC 7662 §2.1, RFC 7009 §2.1.</summary>
+    public const string Token = "token";
+
+    /// <summary>RFC 7662 §2.1, RFC 7009 §2.1.</summary>
+    public const string TokenTypeHint = "token_type_hint";
 
     /// <summary>RFC 7521 §4.2.</summary>
     public const string ClientAssertion = "client_assertion";

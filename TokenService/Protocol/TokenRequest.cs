@@ -3,10 +3,10 @@ using System.Collections.Immutable;
 namespace TokenService.Protocol;
 
 /// <summary>
-/// A token request as it was sent: the form of RFC 6749 §4.4.2 with RFC 8707 and RFC 7521, and the Authorization header. A parameter
-/// sent without a value counts as left out (RFC 6749 §3.2), except <c>resource</c>.
+/// A token request as it was sent: the form of RFC 6749 §4.4.2 with RFC 8707. A parameter sent without a value counts as left out (RFC 6749
+/// §3.2), except <c>resource</c>.
 /// </summary>
-public sealed record TokenRequest
+public sealed record TokenRequest : ClientRequest
 {
     /// <summary><c>grant_type</c>.</summary>
     public string? GrantType { get; init; }
@@ -16,19 +16,4 @@ public sealed record TokenRequest
 
     /// <summary>Each <c>resource</c> sent (RFC 8707 §2), the empty ones too.</summary>
     public ImmutableArray<string> Resources { get; init; } = [];
-
-    /// <summary><c>client_id</c>.</summary>
-    public string? ClientId { get; init; }
-
-    /// <summary><c>client_secret</c>.</summary>
-    public Secret? ClientSecret { get; init; }
-
-    /// <summary><c>client_assertion</c> (RFC 7521 §4.2).</summary>
-    public Secret? ClientAssertion { get; init; }
-
-    /// <summary><c>client_assertion_type</c> (RFC 7521 §4.2).</summary>
-    public string? ClientAssertionType { get; init; }
-
-    /// <summary>The value of the Authorization header, scheme and all.</summary>
-    public Secret? Authorization { get; init; }
 }

@@ -13,19 +13,17 @@ using TokenService.Protocol;
 
 namespace TokenService.Endpoints;
 
-/// <summary>Reads a token request off the wire, once; nothing after it sees HTTP.</summary>
-public static class TokenRequestForm
+/// <summary>Reads the form of a request off the wire, once; nothing after it sees HTTP.</summary>
+public static class RequestForm
 {
     /// <summary>The largest body in bytes.</summary>
     public const int MaxBytes = 64 * 1024;
 
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
 
-    private static readonly TokenRequestRules s_rules = new();
-
     /// <summary>Reads the form and the Authorization header.</summary>
-    /// <returns>The request, or <c>invalid_request</c>.</returns>
-    public static async Task<Result<TokenRequest>> Read(HttpRequest http, CancellationToken cancellation)
+    /// <returns>The parameters, or <c>invalid_request</c>.</returns>
+    public static async Task<Result<RequestParameters>> Read(HttpRequest http, CancellationToken cancellation)
     {
         if (!HttpMethods.IsPost(http.Method))
         {
@@ -52,7 +50,7 @@ public static class TokenRequestForm
             return error;
         }
 
-        return ToRequest(fields, http.Headers.Authorization.ToString());
+        return RequestParameters.Of(fields, http.Headers.Authorization.ToString());
     }
 
     private static bool IsForm(string? contentType)
@@ -131,35 +129,4 @@ public static class TokenRequestForm
         => FormUrlEncoded.TryParse(body.IsSingleSegment ? body.FirstSpan : body.ToArray(), out var fields, out var fault)
             ? fields
             : OAuthError.InvalidRequest(fault);
-
-    private static Result<TokenRequest> ToRequest(List<KeyValuePair<string, string>> fields, string authorization)
-    {
-        var values = new Dictionary<string, string>(fields.Count, StringComparer.Ordinal);
-        foreach (var (name, value) in fields)
-        {
-            if (name != Parameters.Resource && !values.TryAdd(name, value))
-            {
-                // RFC 6749 §3.2. Of two values, one reader takes the first and another the last.
-                return OAuthError.InvalidRequest("A parameter was sent twice; only resource may be repeated.");
-            }
-        }
-
-        var request = new TokenRequest
-        {
-            GrantType = Value(Parameters.GrantType),
-            Scope = Value(Parameters.Scope),
-            Resources = [.. fields.Where(field => field.Key == Parameters.Resource).Select(field => field.Value)],
-            ClientId = Value(Parameters.ClientId),
-            ClientSecret = SecretValue(Parameters.ClientSecret),
-            ClientAssertion = SecretValue(Parameters.ClientAssertion),
-            ClientAssertionType = Value(Parameters.ClientAssertionType),
-            Authorization = authorization.Length > 0 ? new Secret(authorization) : null,
-        };
-        var shape = s_rules.Validate(request);
-        return shape.IsValid ? request : OAuthError.InvalidRequest(shape.Errors[0].ErrorMessage);
-
-        string? Value(string name) => values.TryGetValue(name, out var value) && value.Length > 0 ? value : null;
-
-        Secret? SecretValue(string name) => Value(name) is { } value ? new Secret(value) : null;
-    }
 }

@@ -1,0 +1,35 @@
+using System.Threading.Tasks;
+using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Logging;
+using TokenService.Operations;
+using TokenService.Protocol;
+
+namespace TokenService.Endpoints;
+
+/// <summary>What happens with a refusal, the same at each endpoint that clients authenticate at: it is counted, told and answered, once.</summary>
+/// <param name="limiter">Slows down failed authentications.</param>
+/// <param name="logger">Told of each refusal.</param>
+public sealed class Refusals(FailureLimiter limiter, ILogger logger)
+{
+    /// <summary>Answers a refused request.</summary>
+    public Task Answer(HttpContext http, OAuthError error, string traceId)
+    {
+        error = Slowed(error, http);
+        var (path, address) = (http.Request.Path, $"{http.Connection.RemoteIpAddress}");
+        if (error.Code == "slow_down")
+        {
+            logger.SlowedDown(path, address, error.Reason, traceId);
+        }
+        else
+        {
+            logger.Refused(path, address, error.Code, error.Reason, traceId);
+        }
+
+        return OAuthResults.Write(http, error, traceId);
+    }
+
+    private OAuthError Slowed(OAuthError error, HttpContext http)
+        => error.Code == "invalid_client" && limiter.Count(http.Connection.RemoteIpAddress, error.ClientId ?? "") is { } wait
+            ? OAuthError.SlowDown(wait, error.Reason)
+            : error;
+}
