@@ -145,7 +145,7 @@ public sealed class ReplayTests : IDisposable
     }
 
     [Fact]
-    public async Task Many_old_notes_are_removed_in_the_background_in_batches()
+    public async Task Many_old_notes_are_removed_in_the_background()
     {
         await using var service = await Start(_folder, _clock);
         Sql(
@@ -183,6 +183,40 @@ public sealed class ReplayTests : IDisposable
 
         _clock.AdjustTime(Now.AddMinutes(-5));
         ClientAssertionRefusalTests.Refused(await service.Send(assertion));
+    }
+
+    [Fact]
+    public async Task A_clock_that_was_a_year_ahead_holds_assertions_up_for_eleven_minutes_and_no_longer()
+    {
+        await using var service = await Start(_folder, _clock);
+        _clock.Advance(TimeSpan.FromDays(365));
+        var wrong = new AssertionDraft(KeyJob, Issuer, _clock.GetUtcNow()).SignedBy(Rsa);
+        (await service.Send(wrong)).Status.Should().Be(200);
+        _clock.Advance(TimeSpan.FromMinutes(5));
+        await Until(() => Rows() == 0);
+        _clock.AdjustTime(Now);
+
+        ClientAssertionRefusalTests.Refused(await service.Send(Fresh()));
+        _clock.Advance(TimeSpan.FromMinutes(11));
+        (await service.Send(Fresh())).Status.Should().Be(200);
+
+        string Fresh() => new AssertionDraft(KeyJob, Issuer, _clock.GetUtcNow()).SignedBy(Rsa);
+    }
+
+    [Fact]
+    public async Task A_store_that_takes_nothing_does_not_hold_up_the_end()
+    {
+        using var store = Store.Open(SettingsTests.Read(_folder.Path));
+        var replay = new ReplayStore(store.DataSource, TimeProvider.System, _ => { });
+        using var connection = Open();
+        Execute(connection, "BEGIN IMMEDIATE");
+        var uses = Enumerable.Range(0, 2_000).Select(i => replay.Use("c", $"{i}", Now.AddYears(1)).AsTask()).ToList();
+
+        var since = Stopwatch.StartNew();
+        replay.Dispose();
+
+        since.Elapsed.Should().BeLessThan(TimeSpan.FromSeconds(10));
+        (await Task.WhenAll(uses)).Should().OnlyContain(verdict => verdict == ReplayVerdict.Unknown);
     }
 
     [Fact]

@@ -58,7 +58,7 @@ internal static class AssertionCommand
                 $"The file {file} has no private key in PEM that is not encrypted, of RSA with 2048 bits or more or EC on P-256, P-384 or P-521" +
                 (algorithm is null ? "." : $", for {algorithm}."));
         }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException or ArgumentException)
         {
             throw new OperatorFaultException($"The file {file} cannot be read: {fault.Message}", fault);
         }

@@ -91,9 +91,9 @@ internal static class ClientsCommands
             var read = ClientKeyReader.Read(set);
             return read.Faults.IsEmpty
                 ? read.Keys
-                : throw new OperatorFaultException($"The file {file}: {string.Join("; ", read.Faults.Select(fault => $"{fault.Place} {fault.Message}".TrimStart()))}.");
+                : throw new OperatorFaultException($"The file {file}: {string.Join("; ", read.FaultTexts)}.");
         }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException or ArgumentException)
         {
             throw new OperatorFaultException($"The file {file} cannot be read: {fault.Message}", fault);
         }
