@@ -194,6 +194,9 @@ public sealed class CommandTests : IDisposable
         await Refused("is there already", "new-key", "--out", _folder.File("key.pem"));
         await Refused("--client", "assertion", "--client", "", "--key", _folder.File("key.pem"), "--audience", "x");
         await Refused("--audience", "assertion", "--client", "k", "--key", _folder.File("key.pem"), "--audience", "");
+        await Refused("is larger than 65536 bytes", "assertion", "--client", "k", "--key", "/dev/zero", "--audience", "x");
+        await Refused("is larger than 65536 bytes", "clients", "add", "--id", "k", "--scope", "a", "--auth", "private_key_jwt", "--jwks", "/dev/zero");
+        await Refused("--client must be", "assertion", "--client", "\u001b[31m", "--key", _folder.File("key.pem"), "--audience", "x");
         await Refused("--out must name a file", "new-key", "--out", "");
         await Refused("cannot be read", "assertion", "--client", "k", "--key", "", "--audience", "x");
         await Refused("cannot be read", "clients", "add", "--id", "k", "--scope", "a", "--auth", "private_key_jwt", "--jwks", "");

@@ -238,6 +238,64 @@ public sealed class ReplayTests : IDisposable
         (await service.Send(Draft().SignedBy(Rsa))).Status.Should().Be(200);
     }
 
+    [Theory]
+    [InlineData("token-service.db", "token-service.db-wal", "token-service.db-shm")]
+    [InlineData("token-service.db")]
+    [InlineData("token-service.db-wal")]
+    public async Task While_the_files_of_the_store_are_gone_no_assertion_is_accepted(params string[] gone)
+    {
+        await using var service = await Start(_folder, _clock);
+        (await service.Send(Draft().SignedBy(Rsa))).Status.Should().Be(200);
+
+        foreach (var file in gone)
+        {
+            System.IO.File.Delete(_folder.File(file));
+        }
+
+        Unavailable(await service.Send(Draft().SignedBy(Rsa)));
+        (await service.Token("grant_type=client_credentials", $"{BasicJob}:{BasicSecret}")).Status.Should().Be(200);
+    }
+
+    [Fact]
+    public async Task A_log_that_was_removed_comes_back_by_itself_with_what_was_in_it()
+    {
+        await using var service = await Start(_folder, _clock);
+        var assertion = Draft().SignedBy(Rsa);
+        (await service.Send(assertion)).Status.Should().Be(200);
+
+        System.IO.File.Delete(_folder.File("token-service.db-wal"));
+        var answers = new List<int>();
+        for (var i = 0; i < 100 && !answers.Contains(200); i++)
+        {
+            answers.Add((await service.Send(Draft().SignedBy(Rsa))).Status);
+            await Task.Delay(20);
+        }
+
+        answers.Should().Contain(503).And.HaveElementAt(answers.Count - 1, 200);
+        ClientAssertionRefusalTests.Refused(await service.Send(assertion));
+    }
+
+    [Fact]
+    public async Task An_assertion_that_was_used_as_the_store_was_replaced_is_not_accepted_twice()
+    {
+        await using var service = await Start(_folder, _clock);
+        (await service.Send(Draft().SignedBy(Rsa))).Status.Should().Be(200);
+        Sql($"VACUUM INTO '{_folder.File("backup.db")}'");
+        var assertion = Draft().SignedBy(Rsa);
+
+        System.IO.File.Move(_folder.File("backup.db"), _folder.File("token-service.db"), overwrite: true);
+
+        var accepted = 0;
+        for (var i = 0; i < 150; i++)
+        {
+            accepted += (await service.Send(assertion)).Status == 200 ? 1 : 0;
+            await Task.Delay(20);
+        }
+
+        accepted.Should().BeLessThanOrEqualTo(1);
+        (await service.Send(Draft().SignedBy(Rsa))).Status.Should().Be(200);
+    }
+
     [Fact]
     public async Task A_store_that_refuses_the_note_is_503_and_recovers_by_itself()
     {

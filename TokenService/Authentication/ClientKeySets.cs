@@ -42,6 +42,8 @@ public sealed class ClientKeySets : IDisposable
     private static readonly TimeSpan s_pauseWithoutKeys = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan s_pauseBetweenKeyMisses = TimeSpan.FromMinutes(1);
 
+    private static readonly SemaphoreSlim s_lookups = new(32);
+
     private readonly ConcurrentDictionary<string, Entry> _entries = new(StringComparer.Ordinal);
     private readonly HttpClient _http;
     private readonly TimeProvider _time;
@@ -53,7 +55,7 @@ public sealed class ClientKeySets : IDisposable
     /// <param name="time">Its monotonic time is used.</param>
     /// <param name="tell">Told of each fetch that failed, and why, in printable words.</param>
     public ClientKeySets(TimeProvider time, Action<Uri, string> tell)
-        : this(time, tell, Dns.GetHostAddressesAsync)
+        : this(time, tell, Resolve)
     {
     }
 
@@ -155,7 +157,7 @@ public sealed class ClientKeySets : IDisposable
         {
             // Whatever it is, it is the host's doing, and the requests that wait must go on. Its words may be the host's, too.
             entry.Fail(_time, (fault as KeySetException)?.Withdraws is true);
-            _tell(uri, Printable.Escape((fault.GetBaseException() as KeySetException ?? fault).Message, MaxFaultLength));
+            _tell(uri, Printable.Escape(fault.GetBaseException().Message, MaxFaultLength));
         }
     }
 
@@ -218,6 +220,38 @@ public sealed class ClientKeySets : IDisposable
             _ => s_keptWithoutHeaders,
         };
         return TimeSpan.FromTicks(Math.Clamp(kept.Ticks, s_shortestKept.Ticks, s_longestKept.Ticks));
+    }
+
+    // The system's resolver holds its thread until it has an answer or gives up, which takes longer than anybody waits here, and the pool's
+    // threads are for requests.
+    private static async Task<IPAddress[]> Resolve(string host, CancellationToken cancellation)
+    {
+        if (IPAddress.TryParse(host, out var address))
+        {
+            return [address];
+        }
+
+        if (!s_lookups.Wait(0, cancellation))
+        {
+            throw new KeySetException("too many names are being looked up; does the resolver of this machine answer?");
+        }
+
+        var lookup = Task.Factory.StartNew(
+            () =>
+            {
+                try
+                {
+                    return Dns.GetHostAddresses(host);
+                }
+                finally
+                {
+                    s_lookups.Release();
+                }
+            },
+            CancellationToken.None,
+            TaskCreationOptions.LongRunning,
+            TaskScheduler.Default);
+        return await lookup.WaitAsync(cancellation);
     }
 
     private async ValueTask<Stream> Dial(SocketsHttpConnectionContext context, CancellationToken cancellation)
