@@ -7,7 +7,6 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
-using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
@@ -120,9 +119,7 @@ public static class Program
     private static string FirstUrl(WebApplication app)
     {
         var addresses = app.Services.GetRequiredService<IServer>().Features.GetRequiredFeature<IServerAddressesFeature>().Addresses;
-        var url = BindingAddress.Parse(addresses.First());
-        var host = url.Host is "*" or "+" or "0.0.0.0" or "[::]" ? "localhost" : url.Host;
-        return $"{url.Scheme}://{host}:{url.Port}";
+        return Settings.IssuerOf(addresses.First());
     }
 
     private static void Announce(Settings settings, DeclarativeFile? content, string issuer, StoreSnapshot snapshot, ILogger logger)

@@ -178,6 +178,21 @@ public sealed class DeclarativeFileTests
     }
 
     [Fact]
+    public void A_secret_is_as_long_as_the_hash_that_it_is_registered_for()
+    {
+        string Json(string algorithm, int length) => $$"""
+            { "clients": [ { "client_id": "a", "scope": "s", "token_endpoint_auth_method": "client_secret_jwt",
+              "token_endpoint_auth_signing_alg": "{{algorithm}}", "client_secret": "{{new string('s', length)}}" } ] }
+            """;
+
+        foreach (var (algorithm, length) in ((string, int)[])[("HS256", 32), ("HS384", 48), ("HS512", 64)])
+        {
+            Parse(Json(algorithm, length), development: false).Clients.Should().HaveCount(1);
+            Refused(Json(algorithm, length - 1), development: false).Should().Contain("clients[0].client_secret is too short");
+        }
+    }
+
+    [Fact]
     public void A_client_that_never_asks_for_tokens_needs_no_scope()
         => Parse("""{ "clients": [ { "client_id": "a", "grant_types": [], "client_secret": "x" } ] }""").Clients.Should().HaveCount(1);
 

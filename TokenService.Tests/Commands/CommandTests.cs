@@ -151,6 +151,16 @@ public sealed class CommandTests : IDisposable
         made.Where(finished => finished.ExitCode != 0).Should().OnlyContain(finished => finished.Output.Length == 0 && finished.Error.Contains("is there already"));
     }
 
+    [NeedsFact("bash", "apt-get install bash")]
+    public async Task A_key_whose_public_half_cannot_be_printed_is_not_made()
+    {
+        var finished = await RunningProgram.Run("bash", ["-c", $"'{Repository.Program}' new-key --out '{_folder.File("key.pem")}' > /dev/full"]);
+
+        finished.ExitCode.Should().Be(1);
+        finished.Error.Should().Contain("so no key was made");
+        System.IO.File.Exists(_folder.File("key.pem")).Should().BeFalse();
+    }
+
     [Fact]
     public async Task A_client_that_signs_with_its_secret_is_registered_by_command()
     {
@@ -184,6 +194,12 @@ public sealed class CommandTests : IDisposable
         await Refused("is there already", "new-key", "--out", _folder.File("key.pem"));
         await Refused("--client", "assertion", "--client", "", "--key", _folder.File("key.pem"), "--audience", "x");
         await Refused("--audience", "assertion", "--client", "k", "--key", _folder.File("key.pem"), "--audience", "");
+        await Refused("is larger than 65536 bytes", "assertion", "--client", "k", "--key", "/dev/zero", "--audience", "x");
+        await Refused("is larger than 65536 bytes", "clients", "add", "--id", "k", "--scope", "a", "--auth", "private_key_jwt", "--jwks", "/dev/zero");
+        await Refused("--client must be", "assertion", "--client", "\u001b[31m", "--key", _folder.File("key.pem"), "--audience", "x");
+        await Refused("--out must name a file", "new-key", "--out", "");
+        await Refused("cannot be read", "assertion", "--client", "k", "--key", "", "--audience", "x");
+        await Refused("cannot be read", "clients", "add", "--id", "k", "--scope", "a", "--auth", "private_key_jwt", "--jwks", "");
         await Refused("cannot be made", "new-key", "--out", "/missing/key.pem");
         await Refused("keys[0].n must be an RSA modulus of 2048 to 4096 bits", Add("weak.json"));
         await Refused("is no JSON object", Add("text.json"));

@@ -23,6 +23,8 @@ public sealed class LogSecrecyTests
             "clients": [
               { "client_id": "{{AssertionClients.MacJob}}", "token_endpoint_auth_method": "client_secret_jwt",
                 "client_secret": "{{AssertionClients.MacSecret}}", "scope": "catalog.read" },
+              { "client_id": "{{AssertionClients.KeyJob}}", "token_endpoint_auth_method": "private_key_jwt",
+                "jwks": {{ClientKeyPair.Set(AssertionClients.Rsa.Jwk())}}, "scope": "catalog.read" },
             """,
             StringComparison.Ordinal));
         var port = RunningProgram.FreePort();
@@ -56,6 +58,14 @@ public sealed class LogSecrecyTests
             await Send(AssertionDraft.Form(assertion) + "&client_id=other");
         }
 
+        foreach (var key in (ClientKeyPair[])[AssertionClients.Rsa, ClientKeyPair.OfRsa()])
+        {
+            var assertion = new AssertionDraft(AssertionClients.KeyJob, url.ToString().TrimEnd('/'), DateTimeOffset.UtcNow).SignedBy(key);
+            canaries.AddRange(assertion.Split('.')[1..]);
+            await Send(AssertionDraft.Form(assertion));
+            await Send(AssertionDraft.Form(assertion));
+        }
+
         await Send($"{grant}&client_secret=canary-%zz");
         await Send($"{grant}&username=u&password=canary-password");
         await Send($"client_secret=canary-no-grant");
@@ -76,7 +86,8 @@ public sealed class LogSecrecyTests
         await Send("grant_type=the-last-one", Sample.Job, Sample.JobSecret);
         await program.Prints("the-last-one");
         program.Printed.Should().Contain("sent a wrong secret").And.Contain("Token for client reporting-job", "the log must hold what it may hold")
-            .And.Contain("that was used before").And.Contain("was not signed with its secret");
+            .And.Contain("that was used before").And.Contain("was not signed with its secret")
+            .And.Contain("that its key did not sign").And.Contain("Token for client key-job");
         foreach (var canary in canaries.SelectMany(Forms))
         {
             program.Printed.Should().NotContain(canary);

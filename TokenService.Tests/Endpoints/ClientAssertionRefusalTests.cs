@@ -57,11 +57,10 @@ public sealed class ClientAssertionRefusalTests(ClientAssertionRefusalTests.Fixt
         ["a stranger's key"] = draft => draft.SignedBy(s_stranger),
         ["an embedded jwk"] = draft => draft.WithHeader("jwk", s_stranger.Jwk()).SignedBy(s_stranger),
         ["an embedded jwk under the registered kid"] = draft => draft.WithHeader("jwk", s_stranger.Jwk("1")).WithHeader("kid", "1").SignedBy(s_stranger),
-        ["an embedded jku"] = draft => draft.WithHeader("jku", "http://127.0.0.1:1/jwks.json").SignedBy(s_stranger),
-        ["an embedded x5u"] = draft => draft.WithHeader("x5u", "http://127.0.0.1:1/cert.pem").SignedBy(s_stranger),
         ["an embedded x5c"] = draft => draft.WithHeader("x5c", new JsonArray(Certificate(s_stranger))).SignedBy(s_stranger),
         ["an unknown kid"] = draft => draft.WithHeader("kid", "9").SignedBy(Rsa),
-        ["a kid that is a path"] = draft => draft.WithHeader("kid", "../../../../dev/null").Signed(content => AssertionDraft.Mac("HS256", [], content)),
+        ["a kid that is a path"] = draft => draft.WithHeader("kid", "../../../../dev/null").SignedBy(Rsa),
+        ["HS256 under the empty file that kid names"] = draft => Hmac(draft.WithHeader("kid", "../../../../dev/null"), []),
         ["a kid that is SQL"] = draft => draft.WithHeader("kid", "1' OR '1'='1' --").SignedBy(Rsa),
         ["a kid that is a number"] = draft => draft.WithHeader("kid", 1).SignedBy(Rsa),
         ["a kid that is null"] = draft => draft.WithHeader("kid", null).SignedBy(Rsa),
@@ -78,7 +77,7 @@ public sealed class ClientAssertionRefusalTests(ClientAssertionRefusalTests.Fixt
         ["typ of an access token"] = draft => draft.WithHeader("typ", "at+jwt").SignedBy(Rsa),
         ["typ dpop+jwt"] = draft => draft.WithHeader("typ", "dpop+jwt").SignedBy(Rsa),
         ["typ null"] = draft => draft.WithHeader("typ", null).SignedBy(Rsa),
-        ["typ twice in other case"] = draft => Raw("{\"alg\":\"RS256\",\"kid\":\"1\",\"typ\":\"JWT\",\"typ\":\"JWT\"}", draft),
+        ["typ twice"] = draft => Raw("{\"alg\":\"RS256\",\"kid\":\"1\",\"typ\":\"JWT\",\"typ\":\"JWT\"}", draft),
         ["alg twice"] = draft => Raw("{\"alg\":\"none\",\"alg\":\"RS256\",\"kid\":\"1\"}", draft),
         ["alg twice, once escaped"] = draft => Raw("{\"alg\":\"RS256\",\"\\u0061lg\":\"none\",\"kid\":\"1\"}", draft),
 
@@ -147,6 +146,11 @@ public sealed class ClientAssertionRefusalTests(ClientAssertionRefusalTests.Fixt
         ["exp in an array"] = draft => draft.With("exp", new JsonArray(1_800_000_060)).SignedBy(Rsa),
         ["exp negative"] = draft => draft.With("exp", -1_800_000_060).SignedBy(Rsa),
         ["exp zero"] = draft => draft.With("exp", 0).SignedBy(Rsa),
+        ["exp at the end of the year 9999"] = draft => draft.With("exp", 253_402_300_799).SignedBy(Rsa),
+        ["exp 29 seconds before it"] = draft => draft.With("exp", 253_402_300_770).SignedBy(Rsa),
+        ["exp past it"] = draft => draft.With("exp", 253_402_300_800).SignedBy(Rsa),
+        ["iat at the end of the year 9999"] = draft => draft.With("iat", 253_402_300_799).SignedBy(Rsa),
+        ["nbf at the end of the year 9999"] = draft => draft.With("nbf", 253_402_300_799).SignedBy(Rsa),
         ["exp 1e308"] = draft => draft.With("exp", JsonNode.Parse("1e308")).SignedBy(Rsa),
         ["exp 1e999"] = draft => Claims(draft, "\"exp\":1800000060", "\"exp\":1e999"),
         ["exp -1e999"] = draft => Claims(draft, "\"exp\":1800000060", "\"exp\":-1e999"),
@@ -227,6 +231,18 @@ public sealed class ClientAssertionRefusalTests(ClientAssertionRefusalTests.Fixt
 
         var answer = await _service.Send(right.SignedBy(Rsa));
         answer.Status.Should().Be(200, answer.Body);
+    }
+
+    [Theory]
+    [InlineData("jku")]
+    [InlineData("x5u")]
+    public async Task Keys_that_an_assertion_points_to_are_neither_used_nor_fetched(string header)
+    {
+        await using var host = await KeySetHost.Start(ClientKeyPair.Set(s_stranger.Jwk("1")));
+
+        Refused(await _service.Send(Draft().WithHeader(header, host.Uri.AbsoluteUri).SignedBy(s_stranger)));
+        (await _service.Send(Draft().WithHeader(header, host.Uri.AbsoluteUri).SignedBy(Rsa))).Status.Should().Be(200);
+        host.Asked.Should().Be(0);
     }
 
     [Fact]

@@ -204,6 +204,113 @@ public sealed class JwksUriTests
         (await service.Send(Good())).Error.Should().Be("invalid_client");
     }
 
+    [Theory]
+    [InlineData("a private key")]
+    [InlineData("no keys")]
+    [InlineData("keys of other kinds")]
+    public async Task Keys_that_their_owner_has_withdrawn_are_not_used_on(string published)
+    {
+        var shown = Rsa.Jwk();
+        shown["d"] = "AQAB";
+        await using var host = await KeySetHost.Start(ClientKeyPair.Set(Rsa.Jwk()));
+        await using var service = await StartFor(host);
+        (await service.Send(Good())).Status.Should().Be(200);
+
+        host.Publish(published switch
+        {
+            "a private key" => ClientKeyPair.Set(shown),
+            "no keys" => "{\"keys\":[]}",
+            _ => "{\"keys\":[{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"AAAA\"}]}",
+        });
+        _clock.Advance(TimeSpan.FromMinutes(5));
+        Unavailable(await service.Send(Good()));
+
+        host.Publish(ClientKeyPair.Set(s_second.Jwk()));
+        _clock.Advance(TimeSpan.FromSeconds(5));
+        (await service.Send(Good(s_second))).Status.Should().Be(200);
+        (await service.Send(Good())).Error.Should().Be("invalid_client");
+    }
+
+    [Fact]
+    public async Task Keys_in_use_are_kept_however_long_the_host_is_down_whatever_other_clients_do()
+    {
+        await using var host = await KeySetHost.Start(ClientKeyPair.Set(Rsa.Jwk()));
+        await using var other = await KeySetHost.Start(ClientKeyPair.Set(Rsa.Jwk()));
+        await using var service = await Start(clock: _clock, file: Resources($"{Client(Job, host.Uri.AbsoluteUri)}, {Client("other", other.Uri.AbsoluteUri)}"));
+        (await service.Send(Good())).Status.Should().Be(200);
+        host.Fail();
+
+        for (var hour = 0; hour < 26; hour++)
+        {
+            _clock.Advance(TimeSpan.FromHours(1));
+            (await service.Send(Good())).Status.Should().Be(200);
+        }
+
+        (await service.Send(new AssertionDraft("other", Issuer, _clock.GetUtcNow()).SignedBy(Rsa))).Status.Should().Be(200);
+        (await service.Send(Good())).Status.Should().Be(200);
+    }
+
+    [Theory]
+    [InlineData("127.0.0.1")]
+    [InlineData("::1")]
+    [InlineData("::ffff:127.0.0.1")]
+    [InlineData("169.254.169.254")]
+    public async Task A_name_that_leads_to_this_machine_or_the_local_link_is_not_dialled(string address)
+    {
+        using var listener = new System.Net.Sockets.TcpListener(IPAddress.IPv6Any, 0);
+        listener.Server.DualMode = true;
+        listener.Start();
+        var resolved = 0;
+        var told = "";
+        using var keySets = new TokenService.Authentication.ClientKeySets(_clock, (_, fault) => told = fault, (name, _) =>
+        {
+            resolved++;
+            name.Should().Be("keys.example.com");
+            return Task.FromResult<IPAddress[]>([IPAddress.Parse(address)]);
+        });
+
+        var (keys, _) = await keySets.Get(new Uri($"https://keys.example.com:{((IPEndPoint)listener.LocalEndpoint).Port}/jwks"), default);
+
+        keys.Should().BeNull();
+        told.Should().Contain("leads to an address that is not asked for keys");
+        resolved.Should().Be(1);
+        listener.Pending().Should().BeFalse();
+    }
+
+    [Fact]
+    public async Task The_address_that_was_checked_is_the_one_that_is_dialled()
+    {
+        // A name that leads elsewhere each time it is asked for, as an attacker's would.
+        await using var host = await KeySetHost.Start(ClientKeyPair.Set(Rsa.Jwk()));
+        var answers = new System.Collections.Generic.Queue<string>(["127.0.0.1", "169.254.169.254"]);
+        using var keySets = new TokenService.Authentication.ClientKeySets(
+            _clock, (_, _) => { }, (_, _) => Task.FromResult<IPAddress[]>([IPAddress.Parse(answers.Dequeue())]));
+
+        var (keys, _) = await keySets.Get(new Uri($"http://localhost:{host.Uri.Port}/jwks.json"), default);
+
+        keys!.Keys.Should().ContainSingle();
+        (host.Asked, answers.Count).Should().Be((1, 1));
+    }
+
+    [Fact]
+    public async Task What_a_host_says_cannot_forge_a_log_line()
+    {
+        using var listener = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
+        listener.Start();
+        var answer = Task.Run(async () =>
+        {
+            using var client = await listener.AcceptTcpClientAsync();
+            await client.GetStream().WriteAsync(Encoding.Latin1.GetBytes("HTTP/1.1 200 OK\r\nbad \u001b[31mFORGED\r\n\r\n"));
+        });
+        var told = "";
+        using var keySets = new TokenService.Authentication.ClientKeySets(_clock, (_, fault) => told = fault);
+
+        await keySets.Get(new Uri($"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}/"), default);
+        await answer;
+
+        told.Should().NotBeEmpty().And.MatchRegex("^[ -~]*$");
+    }
+
     [Fact]
     public async Task Where_there_is_nothing_yet_the_answer_is_503_until_the_host_answers()
     {

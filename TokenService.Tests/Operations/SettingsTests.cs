@@ -57,6 +57,17 @@ public sealed class SettingsTests
     }
 
     [Theory]
+    [InlineData("http://localhost:5080", "http://localhost:5080")]
+    [InlineData("http://*:5080", "http://localhost:5080")]
+    [InlineData("http://+:5080/", "http://localhost:5080")]
+    [InlineData("http://0.0.0.0:5080", "http://localhost:5080")]
+    [InlineData("http://[::]:5080", "http://localhost:5080")]
+    [InlineData("http://[::1]:5080", "http://[::1]:5080")]
+    [InlineData("https://127.0.0.1", "https://127.0.0.1")]
+    public void Commands_and_the_service_know_the_same_issuer_where_none_is_set(string url, string issuer)
+        => Settings.IssuerOf(url).Should().Be(issuer);
+
+    [Theory]
     [InlineData("https://auth.example.com", "")]
     [InlineData("https://auth.example.com:8443", "")]
     [InlineData("https://auth.example.com/tenant/a", "/tenant/a")]

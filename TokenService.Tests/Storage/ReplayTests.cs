@@ -145,7 +145,7 @@ public sealed class ReplayTests : IDisposable
     }
 
     [Fact]
-    public async Task Many_old_notes_are_removed_in_the_background_in_batches()
+    public async Task Many_old_notes_are_removed_in_the_background()
     {
         await using var service = await Start(_folder, _clock);
         Sql(
@@ -186,6 +186,40 @@ public sealed class ReplayTests : IDisposable
     }
 
     [Fact]
+    public async Task A_clock_that_was_a_year_ahead_holds_assertions_up_for_eleven_minutes_and_no_longer()
+    {
+        await using var service = await Start(_folder, _clock);
+        _clock.Advance(TimeSpan.FromDays(365));
+        var wrong = new AssertionDraft(KeyJob, Issuer, _clock.GetUtcNow()).SignedBy(Rsa);
+        (await service.Send(wrong)).Status.Should().Be(200);
+        _clock.Advance(TimeSpan.FromMinutes(5));
+        await Until(() => Rows() == 0);
+        _clock.AdjustTime(Now);
+
+        ClientAssertionRefusalTests.Refused(await service.Send(Fresh()));
+        _clock.Advance(TimeSpan.FromMinutes(11));
+        (await service.Send(Fresh())).Status.Should().Be(200);
+
+        string Fresh() => new AssertionDraft(KeyJob, Issuer, _clock.GetUtcNow()).SignedBy(Rsa);
+    }
+
+    [Fact]
+    public async Task A_store_that_takes_nothing_does_not_hold_up_the_end()
+    {
+        using var store = Store.Open(SettingsTests.Read(_folder.Path));
+        var replay = new ReplayStore(store.DataSource, TimeProvider.System, _ => { });
+        using var connection = Open();
+        Execute(connection, "BEGIN IMMEDIATE");
+        var uses = Enumerable.Range(0, 2_000).Select(i => replay.Use("c", $"{i}", Now.AddYears(1)).AsTask()).ToList();
+
+        var since = Stopwatch.StartNew();
+        replay.Dispose();
+
+        since.Elapsed.Should().BeLessThan(TimeSpan.FromSeconds(10));
+        (await Task.WhenAll(uses)).Should().OnlyContain(verdict => verdict == ReplayVerdict.Unknown);
+    }
+
+    [Fact]
     public async Task While_the_store_takes_nothing_assertions_get_503_and_secrets_get_tokens()
     {
         await using var service = await Start(_folder, _clock);
@@ -201,6 +235,64 @@ public sealed class ReplayTests : IDisposable
         }
 
         // In doubt, the first assertion may count as used; a new one does not.
+        (await service.Send(Draft().SignedBy(Rsa))).Status.Should().Be(200);
+    }
+
+    [Theory]
+    [InlineData("token-service.db", "token-service.db-wal", "token-service.db-shm")]
+    [InlineData("token-service.db")]
+    [InlineData("token-service.db-wal")]
+    public async Task While_the_files_of_the_store_are_gone_no_assertion_is_accepted(params string[] gone)
+    {
+        await using var service = await Start(_folder, _clock);
+        (await service.Send(Draft().SignedBy(Rsa))).Status.Should().Be(200);
+
+        foreach (var file in gone)
+        {
+            System.IO.File.Delete(_folder.File(file));
+        }
+
+        Unavailable(await service.Send(Draft().SignedBy(Rsa)));
+        (await service.Token("grant_type=client_credentials", $"{BasicJob}:{BasicSecret}")).Status.Should().Be(200);
+    }
+
+    [Fact]
+    public async Task A_log_that_was_removed_comes_back_by_itself_with_what_was_in_it()
+    {
+        await using var service = await Start(_folder, _clock);
+        var assertion = Draft().SignedBy(Rsa);
+        (await service.Send(assertion)).Status.Should().Be(200);
+
+        System.IO.File.Delete(_folder.File("token-service.db-wal"));
+        var answers = new List<int>();
+        for (var i = 0; i < 100 && !answers.Contains(200); i++)
+        {
+            answers.Add((await service.Send(Draft().SignedBy(Rsa))).Status);
+            await Task.Delay(20);
+        }
+
+        answers.Should().Contain(503).And.HaveElementAt(answers.Count - 1, 200);
+        ClientAssertionRefusalTests.Refused(await service.Send(assertion));
+    }
+
+    [Fact]
+    public async Task An_assertion_that_was_used_as_the_store_was_replaced_is_not_accepted_twice()
+    {
+        await using var service = await Start(_folder, _clock);
+        (await service.Send(Draft().SignedBy(Rsa))).Status.Should().Be(200);
+        Sql($"VACUUM INTO '{_folder.File("backup.db")}'");
+        var assertion = Draft().SignedBy(Rsa);
+
+        System.IO.File.Move(_folder.File("backup.db"), _folder.File("token-service.db"), overwrite: true);
+
+        var accepted = 0;
+        for (var i = 0; i < 150; i++)
+        {
+            accepted += (await service.Send(assertion)).Status == 200 ? 1 : 0;
+            await Task.Delay(20);
+        }
+
+        accepted.Should().BeLessThanOrEqualTo(1);
         (await service.Send(Draft().SignedBy(Rsa))).Status.Should().Be(200);
     }
 

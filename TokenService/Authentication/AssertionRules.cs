@@ -115,7 +115,7 @@ public static class AssertionRules
         {
             yield return new("exp must be a time in seconds since 1970, a number", Found(claims, "exp"));
         }
-        else if (now >= expires + Skew)
+        else if (now - Skew >= expires)
         {
             yield return new("exp is past: the assertion has expired", At(expires.Value, now));
         }

@@ -38,15 +38,15 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
         }
 
         var client = registry.FindClient(assertion!.Subject!);
-        if (client is null)
+        if (FindMismatch(client, assertion) is { } mismatch)
         {
-            ClientSecretJwt.SpendAsForAKnownClient(assertion);
-            return OAuthError.InvalidClient(assertion.Subject!, "is unknown");
+            AssertionDecoy.Spend(assertion);
+            return mismatch;
         }
 
-        var error = FindMismatch(client, assertion.Algorithm!) ?? (client.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
+        var error = client!.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
             ? ClientSecretJwt.FindFault(client, assertion, now)
-            : await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation));
+            : await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation);
         if (error is not null)
         {
             return error;
@@ -60,7 +60,9 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
         return await replay.Use(client.ClientId, assertion.TokenId!, AssertionRules.EndOf(assertion)) switch
         {
             ReplayVerdict.FirstUse => new AuthenticatedClient(client),
-            ReplayVerdict.UsedBefore => OAuthError.InvalidClient(client.ClientId, "sent an assertion that was used before: each needs a jti of its own"),
+            ReplayVerdict.UsedBefore => OAuthError.InvalidClient(
+                client.ClientId,
+                "sent an assertion that was used before (each needs a jti of its own), or that is older than a setting back of the service's clock"),
             _ => OAuthError.TemporarilyUnavailable(
                 s_storeRetry, $"client {Printable.Quote(client.ClientId)} sent a right assertion, and the store could not note its jti"),
         };
@@ -82,8 +84,14 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
     }
 
     // Decided by the registration alone: an assertion does not choose what it is checked with.
-    private static OAuthError? FindMismatch(Client client, string algorithm)
+    private static OAuthError? FindMismatch(Client? client, ClientAssertion assertion)
     {
+        if (client is null)
+        {
+            return OAuthError.InvalidClient(assertion.Subject!, "is unknown");
+        }
+
+        var algorithm = assertion.Algorithm!;
         var accepted = AssertionAlgorithms.Of(client.AuthenticationMethod);
         if (accepted.IsEmpty)
         {

@@ -19,7 +19,7 @@ public sealed record FetchedKeys(ImmutableArray<ClientKey> Keys);
 
 /// <summary>
 /// The public keys of clients that are registered with a <c>jwks_uri</c>: fetched when first needed, kept as long as the answer's headers say,
-/// fetched again for a key that is not among them, and used on while their host is down.
+/// fetched again for a key that is not among them, and used on while their host is down, until it says that it has other keys or none.
 /// </summary>
 /// <remarks>
 /// The host of a key set is somebody else's. It may be slow, broken or hostile, and it must cost nobody but its own client: one fetch at a
@@ -30,6 +30,7 @@ public sealed record FetchedKeys(ImmutableArray<ClientKey> Keys);
 public sealed class ClientKeySets : IDisposable
 {
     private const int MaxBytes = 64 * 1024;
+    private const int MaxFaultLength = 300;
 
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan s_shortestKept = TimeSpan.FromMinutes(1);
@@ -41,18 +42,27 @@ public sealed class ClientKeySets : IDisposable
     private static readonly TimeSpan s_pauseWithoutKeys = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan s_pauseBetweenKeyMisses = TimeSpan.FromMinutes(1);
 
+    private static readonly SemaphoreSlim s_lookups = new(32);
+
     private readonly ConcurrentDictionary<string, Entry> _entries = new(StringComparer.Ordinal);
     private readonly HttpClient _http;
     private readonly TimeProvider _time;
     private readonly Action<Uri, string> _tell;
+    private readonly Func<string, CancellationToken, Task<IPAddress[]>> _resolve;
     private long _sweptAt;
 
     /// <summary>No keys yet.</summary>
     /// <param name="time">Its monotonic time is used.</param>
     /// <param name="tell">Told of each fetch that failed, and why, in printable words.</param>
     public ClientKeySets(TimeProvider time, Action<Uri, string> tell)
+        : this(time, tell, Resolve)
     {
-        (_time, _tell, _sweptAt) = (time, tell, time.GetTimestamp());
+    }
+
+    /// <summary>The same with another way from names to addresses.</summary>
+    internal ClientKeySets(TimeProvider time, Action<Uri, string> tell, Func<string, CancellationToken, Task<IPAddress[]>> resolve)
+    {
+        (_time, _tell, _resolve, _sweptAt) = (time, tell, resolve, time.GetTimestamp());
         _http = new HttpClient(new SocketsHttpHandler
         {
             AllowAutoRedirect = false,
@@ -145,9 +155,9 @@ public sealed class ClientKeySets : IDisposable
         }
         catch (Exception fault)
         {
-            // Whatever it is, it is the host's doing, and the requests that wait must go on.
-            entry.Fail(_time);
-            _tell(uri, fault.GetBaseException() is KeySetException known ? known.Message : fault.Message);
+            // Whatever it is, it is the host's doing, and the requests that wait must go on. Its words may be the host's, too.
+            entry.Fail(_time, (fault as KeySetException)?.Withdraws is true);
+            _tell(uri, Printable.Escape(fault.GetBaseException().Message, MaxFaultLength));
         }
     }
 
@@ -189,33 +199,65 @@ public sealed class ClientKeySets : IDisposable
 
         if (ClientKeyReader.HasPrivateKey(set))
         {
-            throw new KeySetException("its answer shows a private or secret key, so none of its keys can be trusted");
+            throw new KeySetException("its answer shows a private or secret key, so none of its keys can be trusted", withdraws: true);
         }
 
         var read = ClientKeyReader.Read(set);
         return read.Keys.IsEmpty
-            ? throw new KeySetException($"its answer has no key of use: {read.Faults.Select(fault => $"{fault.Place} {fault.Message}".TrimStart()).FirstOrDefault()}")
+            ? throw new KeySetException($"its answer has no key of use: {read.FaultTexts.FirstOrDefault()}", withdraws: set.TryGetProperty("keys", out _))
             : new FetchedKeys(read.Keys);
     }
 
     // RFC 9111 §4.2.1, within bounds.
-    private static TimeSpan KeptFor(HttpResponseMessage response)
+    private TimeSpan KeptFor(HttpResponseMessage response)
     {
         var control = response.Headers.CacheControl;
         var kept = control switch
         {
             { NoStore: true } or { NoCache: true } => TimeSpan.Zero,
             { MaxAge: { } age } => age - (response.Headers.Age ?? TimeSpan.Zero),
-            _ when response.Content.Headers.Expires is { } expires => expires - (response.Headers.Date ?? DateTimeOffset.UtcNow),
+            _ when response.Content.Headers.Expires is { } expires => expires - (response.Headers.Date ?? _time.GetUtcNow()),
             _ => s_keptWithoutHeaders,
         };
         return TimeSpan.FromTicks(Math.Clamp(kept.Ticks, s_shortestKept.Ticks, s_longestKept.Ticks));
     }
 
-    private static async ValueTask<Stream> Dial(SocketsHttpConnectionContext context, CancellationToken cancellation)
+    // The system's resolver holds its thread until it has an answer or gives up, which takes longer than anybody waits here, and the pool's
+    // threads are for requests.
+    private static async Task<IPAddress[]> Resolve(string host, CancellationToken cancellation)
+    {
+        if (IPAddress.TryParse(host, out var address))
+        {
+            return [address];
+        }
+
+        if (!s_lookups.Wait(0, cancellation))
+        {
+            throw new KeySetException("too many names are being looked up; does the resolver of this machine answer?");
+        }
+
+        var lookup = Task.Factory.StartNew(
+            () =>
+            {
+                try
+                {
+                    return Dns.GetHostAddresses(host);
+                }
+                finally
+                {
+                    s_lookups.Release();
+                }
+            },
+            CancellationToken.None,
+            TaskCreationOptions.LongRunning,
+            TaskScheduler.Default);
+        return await lookup.WaitAsync(cancellation);
+    }
+
+    private async ValueTask<Stream> Dial(SocketsHttpConnectionContext context, CancellationToken cancellation)
     {
         var uri = context.InitialRequestMessage.RequestUri!;
-        var addresses = await Dns.GetHostAddressesAsync(context.DnsEndPoint.Host, cancellation);
+        var addresses = await _resolve(context.DnsEndPoint.Host, cancellation);
         var allowed = addresses.Where(address => NetworkRules.MayBeAsked(address, uri)).ToArray();
         if (allowed.Length == 0)
         {
@@ -244,6 +286,7 @@ public sealed class ClientKeySets : IDisposable
         private TimeSpan _kept;
         private long? _failedAt;
         private long? _missedAt;
+        private long? _usedAt;
         private volatile FetchedKeys? _keys;
 
         public FetchedKeys? Keys => _keys;
@@ -253,6 +296,7 @@ public sealed class ClientKeySets : IDisposable
         {
             lock (_lock)
             {
+                _usedAt = time.GetTimestamp();
                 var fresh = _fetchedAt is { } fetched && time.GetElapsedTime(fetched) < _kept;
                 var paused = _failedAt is { } failed && time.GetElapsedTime(failed) < (_keys is null ? s_pauseWithoutKeys : s_pauseWithKeys);
                 return fresh || paused ? null : Join(fetch);
@@ -283,7 +327,7 @@ public sealed class ClientKeySets : IDisposable
         {
             lock (_lock)
             {
-                return _underWay is null && (_fetchedAt is not { } fetched || time.GetElapsedTime(fetched) > _kept + s_longestKept);
+                return _underWay is null && _usedAt is { } used && time.GetElapsedTime(used) > s_longestKept;
             }
         }
 
@@ -295,11 +339,14 @@ public sealed class ClientKeySets : IDisposable
             }
         }
 
-        public void Fail(TimeProvider time)
+        /// <summary>Notes that a fetch failed: the keys go on being used, unless the answer says that they are no longer good.</summary>
+        public void Fail(TimeProvider time, bool withdrawn)
         {
             lock (_lock)
             {
                 (_failedAt, _underWay) = (time.GetTimestamp(), null);
+                _keys = withdrawn ? null : _keys;
+                _fetchedAt = withdrawn ? null : _fetchedAt;
             }
         }
 
@@ -308,5 +355,9 @@ public sealed class ClientKeySets : IDisposable
     }
 
     /// <summary>What is wrong with a host or its answer.</summary>
-    private sealed class KeySetException(string message) : Exception(message);
+    private sealed class KeySetException(string message, bool withdraws = false) : Exception(message)
+    {
+        /// <summary>Whether the host itself says that the keys it had are no longer good; otherwise it is down, or broken.</summary>
+        public bool Withdraws => withdraws;
+    }
 }

@@ -9,8 +9,6 @@ namespace TokenService.Authentication;
 /// <summary><c>client_secret_jwt</c>: an assertion with an HMAC under the client's secret (RFC 7518 §3.2).</summary>
 public static class ClientSecretJwt
 {
-    private static readonly Secret s_decoy = new(Convert.ToBase64String(RandomNumberGenerator.GetBytes(48)));
-
     /// <summary>Checks the HMAC with every secret there is, without an early exit.</summary>
     /// <param name="client">A client that is registered for this method.</param>
     /// <param name="assertion">An assertion with one of the algorithms of this method.</param>
@@ -34,10 +32,8 @@ public static class ClientSecretJwt
             : "sent an assertion that was not signed with its secret, or was changed on the way");
     }
 
-    /// <summary>Does as much work as for a client with a secret, so that time does not tell which one exists.</summary>
-    public static void SpendAsForAKnownClient(ClientAssertion assertion) => _ = IsBy(s_decoy, assertion);
-
-    private static bool IsBy(Secret secret, ClientAssertion assertion)
+    /// <summary>Whether this is an HMAC under this secret; compared in constant time.</summary>
+    internal static bool IsBy(Secret secret, ClientAssertion assertion)
     {
         var key = Encoding.UTF8.GetBytes(secret.Reveal());
         var mac = assertion.Algorithm switch

@@ -53,12 +53,14 @@ public static class PrivateKeyJwt
         var candidates = keys.Where(key => assertion.KeyId is not { } kid || key.Jwk.Kid is null || key.Jwk.Kid == kid).ToList();
         if (candidates.Count == 0)
         {
-            return OAuthError.InvalidClient(clientId, $"sent an assertion with kid {Printable.Quote(assertion.KeyId!)}, and has no such key");
+            AssertionDecoy.Spend(assertion);
+            return OAuthError.InvalidClient(clientId, $"sent an assertion with kid {Printable.Quote(assertion.KeyId ?? "")}, and has no such key");
         }
 
         var fitting = candidates.FindAll(key => key.Algorithms.Contains(assertion.Algorithm!));
         if (fitting.Count == 0)
         {
+            AssertionDecoy.Spend(assertion);
             return OAuthError.InvalidClient(
                 clientId, $"sent an assertion with alg {assertion.Algorithm}, and its key is for {string.Join(", ", candidates[0].Algorithms)}");
         }

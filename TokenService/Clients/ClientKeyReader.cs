@@ -12,7 +12,11 @@ namespace TokenService.Clients;
 /// <summary>What was read from a JWK Set.</summary>
 /// <param name="Keys">The keys that are fit to verify assertions with.</param>
 /// <param name="Faults">What is wrong, and the place of it, such as <c>keys[0].n</c>; empty where nothing is.</param>
-public sealed record ClientKeysRead(ImmutableArray<ClientKey> Keys, ImmutableArray<(string Place, string Message)> Faults);
+public sealed record ClientKeysRead(ImmutableArray<ClientKey> Keys, ImmutableArray<(string Place, string Message)> Faults)
+{
+    /// <summary>The faults as texts, each with its place.</summary>
+    public IEnumerable<string> FaultTexts => Faults.Select(fault => $"{fault.Place} {fault.Message}".TrimStart());
+}
 
 /// <summary>
 /// Reads a client's JWK Set (RFC 7517 §5). Registration refuses a set with any fault; of a fetched one, keys of other kinds are passed

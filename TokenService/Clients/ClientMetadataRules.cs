@@ -102,7 +102,9 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .Must(secret => secret.Reveal().Length > 0).WithMessage("is empty")
             .Must(secret => development || secret.Reveal().Length >= ClientSecret.MinLength)
             .WithMessage($"is too short: at least {ClientSecret.MinLength} characters outside Development, since it is hashed once and not stretched")
-            .Must(secret => System.Text.Encoding.UTF8.GetByteCount(secret.Reveal()) <= ClientSecret.MaxBytes)
+            .Must((client, secret) => development || Bytes(secret) >= KeyBytes(client.TokenEndpointAuthSigningAlg))
+            .WithMessage(client => $"is too short for {client.TokenEndpointAuthSigningAlg}: at least {KeyBytes(client.TokenEndpointAuthSigningAlg)} bytes (RFC 7518 section 3.2)")
+            .Must(secret => Bytes(secret) <= ClientSecret.MaxBytes)
             .WithMessage($"is too long: at most {ClientSecret.MaxBytes} bytes")
             .Must(secret => TextRules.HasNoControls(secret.Reveal())).WithMessage(TextRules.ControlCharacter)
             .OverridePropertyName("client_secret");
@@ -124,6 +126,11 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .WithMessage("belongs to a single client_secret or client_secret_hash; in an array give each hash its own \"expires_at\"")
             .OverridePropertyName("client_secret_expires_at");
     }
+
+    private static int Bytes(Secret secret) => System.Text.Encoding.UTF8.GetByteCount(secret.Reveal());
+
+    // The key of an HMAC is at least as long as its hash.
+    private static int KeyBytes(string? algorithm) => algorithm switch { "HS384" => 48, "HS512" => 64, _ => 0 };
 
     private static string Secrets(string method)
         => method == AuthenticationMethods.ClientSecretJwt ? "client_secret" : "client_secret or client_secret_hash";

@@ -13,6 +13,10 @@ namespace TokenService.Clients;
 /// </remarks>
 public static class NetworkRules
 {
+    // Where cloud machines are told their credentials besides 169.254.169.254 (AWS by IPv6, Alibaba, Azure).
+    private static readonly IPAddress[] s_metadata =
+        [IPAddress.Parse("fd00:ec2::254"), IPAddress.Parse("100.100.100.200"), IPAddress.Parse("168.63.129.16")];
+
     /// <summary>Whether a connection for this URL may go to this address.</summary>
     /// <param name="address">What the host of the URL is, or what its name leads to.</param>
     /// <param name="url">The URL.</param>
@@ -21,6 +25,11 @@ public static class NetworkRules
         if (address.IsIPv4MappedToIPv6)
         {
             address = address.MapToIPv4();
+        }
+
+        if (Array.Exists(s_metadata, address.Equals))
+        {
+            return false;
         }
 
         var reserved = address.AddressFamily == AddressFamily.InterNetwork

@@ -1,6 +1,7 @@
 using System;
 using System.CommandLine;
-using System.IO;
+using System.Linq;
+using System.Text;
 using TokenService.Administration;
 using TokenService.Keys;
 using TokenService.Operations;
@@ -28,15 +29,15 @@ internal static class AssertionCommand
         var command = new Command("assertion", "Prints a signed client assertion (RFC 7523), good for one token request.") { client, key, audience, lifetime, algorithm };
         command.SetAction(parsed =>
         {
-            if (parsed.GetRequiredValue(client).Length == 0 || parsed.GetValue(audience) is "")
+            if (parsed.GetRequiredValue(client) is not { Length: > 0 } id || id.Any(c => c is < ' ' or > '~') || parsed.GetValue(audience) is "")
             {
-                throw new OperatorFaultException("--client and --audience must not be empty: the service would refuse the assertion.");
+                throw new OperatorFaultException("--client must be a client id, in printable ASCII, and --audience must not be empty.");
             }
 
             var issuer = parsed.GetValue(audience) ?? settings().CommandIssuer
                 ?? throw new OperatorFaultException("TokenService:Issuer is not set; name the issuer with --audience.");
             var assertion = ClientAssertionWriter.Write(
-                parsed.GetRequiredValue(client), Read(parsed.GetRequiredValue(key), parsed.GetValue(algorithm)), issuer, parsed.GetValue(lifetime), TimeProvider.System.GetUtcNow());
+                id, Read(parsed.GetRequiredValue(key), parsed.GetValue(algorithm)), issuer, parsed.GetValue(lifetime), TimeProvider.System.GetUtcNow());
             if (parsed.GetValue(CommandLine.Json))
             {
                 CommandOutput.WriteJson(
@@ -51,16 +52,7 @@ internal static class AssertionCommand
     }
 
     private static SigningKey Read(string file, string? algorithm)
-    {
-        try
-        {
-            return SigningKey.ImportPem(File.ReadAllText(file), algorithm) ?? throw new OperatorFaultException(
-                $"The file {file} has no private key in PEM that is not encrypted, of RSA with 2048 bits or more or EC on P-256, P-384 or P-521" +
-                (algorithm is null ? "." : $", for {algorithm}."));
-        }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
-        {
-            throw new OperatorFaultException($"The file {file} cannot be read: {fault.Message}", fault);
-        }
-    }
+        => SigningKey.ImportPem(Encoding.UTF8.GetString(InputFile.Read(file)), algorithm) ?? throw new OperatorFaultException(
+            $"The file {file} has no private key in PEM that is not encrypted, of RSA with 2048 bits or more or EC on P-256, P-384 or P-521" +
+            (algorithm is null ? "." : $", for {algorithm}."));
 }

@@ -81,22 +81,13 @@ internal static class ClientsCommands
 
     private static ImmutableArray<ClientKey>? ReadKeys(string file)
     {
-        try
+        if (StrictJson.ReadObject(InputFile.Read(file)) is not { } set)
         {
-            if (StrictJson.ReadObject(File.ReadAllBytes(file)) is not { } set)
-            {
-                throw new OperatorFaultException($"The file {file} is no JSON object; it must hold a JWKS, as new-key prints it.");
-            }
+            throw new OperatorFaultException($"The file {file} is no JSON object; it must hold a JWKS, as new-key prints it.");
+        }
 
-            var read = ClientKeyReader.Read(set);
-            return read.Faults.IsEmpty
-                ? read.Keys
-                : throw new OperatorFaultException($"The file {file}: {string.Join("; ", read.Faults.Select(fault => $"{fault.Place} {fault.Message}".TrimStart()))}.");
-        }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
-        {
-            throw new OperatorFaultException($"The file {file} cannot be read: {fault.Message}", fault);
-        }
+        var read = ClientKeyReader.Read(set);
+        return read.Faults.IsEmpty ? read.Keys : throw new OperatorFaultException($"The file {file}: {string.Join("; ", read.FaultTexts)}.");
     }
 
     private static Command List(Func<Settings> settings)

@@ -25,14 +25,26 @@ internal static class NewKeyCommand
         var command = new Command("new-key", "Makes a key pair for a client. Its public key is printed as a JWKS, for \"clients add --jwks\".") { file, algorithm };
         command.SetAction(parsed =>
         {
-            var path = Path.GetFullPath(parsed.GetRequiredValue(file));
+            var path = parsed.GetRequiredValue(file) is { Length: > 0 } name
+                ? Path.GetFullPath(name)
+                : throw new OperatorFaultException("--out must name a file.");
             var key = SigningKey.Generate(parsed.GetRequiredValue(algorithm));
             if (!Write(path, key))
             {
                 throw new OperatorFaultException($"The file {path} is there already; a private key is never overwritten.");
             }
 
-            CommandOutput.WriteJson(new Jwks { Keys = [key.PublicKey] }, ProtocolJson.Default.Jwks);
+            try
+            {
+                CommandOutput.WriteJson(new Jwks { Keys = [key.PublicKey] }, ProtocolJson.Default.Jwks);
+            }
+            catch (IOException fault)
+            {
+                // Its public key is of no use where nobody has seen it, and the name would be taken.
+                File.Delete(path);
+                throw new OperatorFaultException($"The public key cannot be printed, so no key was made: {fault.Message}", fault);
+            }
+
             Console.Error.WriteLine($"The private key is in {path}. Register what stands on standard output with \"clients add --auth private_key_jwt --jwks FILE\".");
         });
         return command;

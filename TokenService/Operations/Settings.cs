@@ -4,6 +4,7 @@ using System.Globalization;
 using System.IO;
 using System.Linq;
 using System.Net;
+using System.Text.RegularExpressions;
 using FluentValidation;
 using Microsoft.Extensions.Configuration;
 using TokenService.Protocol;
@@ -87,7 +88,7 @@ public sealed record Settings
         return new Settings
         {
             Issuer = values.Issuer,
-            CommandIssuer = values.Issuer ?? (development ? configuration["urls"]?.Split(';')[0].TrimEnd('/') : null),
+            CommandIssuer = values.Issuer ?? (development && configuration["urls"] is { Length: > 0 } urls ? IssuerOf(urls.Split(';')[0]) : null),
             ConnectionString = configuration.GetConnectionString(SettingsSection.Name),
             ApplyFile = FullPath(values.ApplyFile),
             AccessTokenLifetime = TimeSpan.Parse(values.AccessTokenLifetime, CultureInfo.InvariantCulture),
@@ -100,6 +101,16 @@ public sealed record Settings
         };
 
         string? FullPath(string? path) => string.IsNullOrEmpty(path) ? null : Path.GetFullPath(path, contentRoot);
+    }
+
+    /// <summary>The issuer of a service that listens at this URL, where no setting names one: a wildcard host is <c>localhost</c>.</summary>
+    /// <param name="url">As <c>--urls</c> takes it.</param>
+    public static string IssuerOf(string url)
+    {
+        var parts = Regex.Match(url, @"^(\w+://)(.*?)(:\d+)?/*$");
+        return parts.Groups[2].Value is "*" or "+" or "0.0.0.0" or "[::]"
+            ? $"{parts.Groups[1].Value}localhost{parts.Groups[3].Value}"
+            : url.TrimEnd('/');
     }
 
     /// <summary>Checks what the service needs beyond what commands need.</summary>

@@ -19,11 +19,13 @@ public static class Printable
         return text.Length > MaxLength ? string.Create(CultureInfo.InvariantCulture, $"{escaped}… ({text.Length} characters)") : escaped;
     }
 
-    /// <summary>The same without quotes, for a name.</summary>
-    public static string Escape(string text)
+    /// <summary>The same without quotes, for a name or a message.</summary>
+    /// <param name="text">The text.</param>
+    /// <param name="maxLength">How much of it is kept, in characters.</param>
+    public static string Escape(string text, int maxLength = MaxLength)
     {
-        var escaped = new StringBuilder(MaxLength);
-        foreach (var c in text.AsSpan(0, Math.Min(text.Length, MaxLength)))
+        var escaped = new StringBuilder(Math.Min(text.Length, maxLength));
+        foreach (var c in text.AsSpan(0, Math.Min(text.Length, maxLength)))
         {
             if (c is >= ' ' and <= '~' and not '"' and not '\\')
             {

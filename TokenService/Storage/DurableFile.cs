@@ -11,7 +11,7 @@ internal static partial class DurableFile
     /// <returns>Whether this call made the file.</returns>
     public static bool Create(string file, ReadOnlySpan<byte> content)
     {
-        var beside = $"{file}.{Guid.NewGuid():N}";
+        var beside = Path.Combine(Path.GetDirectoryName(file)!, $".token-service-{Guid.NewGuid():N}");
         try
         {
             var options = new FileStreamOptions { Mode = FileMode.CreateNew, Access = FileAccess.Write };

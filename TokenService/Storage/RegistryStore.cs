@@ -228,11 +228,9 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
         }
     }
 
+    // Checked when they were registered; the numbers are made into keys when they are first used.
     private static ImmutableArray<ClientKey> ReadKeys(string jwks)
-    {
-        using var document = JsonDocument.Parse(jwks);
-        return ClientKeyReader.Read(document.RootElement).Keys;
-    }
+        => [.. JsonSerializer.Deserialize(jwks, ProtocolJson.Default.Jwks)!.Keys.Select(jwk => new ClientKey(jwk))];
 
     private static string WriteKeys(ImmutableArray<ClientKey> keys)
         => JsonSerializer.Serialize(new Jwks { Keys = [.. keys.Select(key => key.Jwk)] }, ProtocolJson.Default.Jwks);

@@ -20,7 +20,7 @@ namespace TokenService.Storage;
 /// answered with <see cref="ReplayVerdict.Unknown"/>, and none is tried again.</para>
 /// <para>A note is kept until the assertion would be refused for its age, and a while longer, for replicas whose clocks are behind. With
 /// the notes that go, the store keeps the latest time of all that are gone. An assertion up to there is refused: a clock that ran
-/// ahead and was set back cannot bring a used one back to life.</para>
+/// ahead and was set back cannot bring a used one back to life, and at worst refuses all for some eleven minutes.</para>
 /// </remarks>
 public sealed class ReplayStore : IReplayStore, IDisposable
 {
@@ -30,6 +30,7 @@ public sealed class ReplayStore : IReplayStore, IDisposable
 
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_kept = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan s_farthest = AssertionRules.LongestLifetime + (2 * AssertionRules.Skew);
     private static readonly TimeSpan s_interval = TimeSpan.FromMinutes(1);
 
     private readonly DbDataSource _dataSource;
@@ -68,17 +69,20 @@ public sealed class ReplayStore : IReplayStore, IDisposable
         }
         catch (TimeoutException)
         {
+            note.Answer(ReplayVerdict.Unknown);
             return ReplayVerdict.Unknown;
         }
     }
 
-    /// <summary>Writes what is waiting, and ends.</summary>
+    /// <summary>Writes what is waiting, as far as the store takes it in time, and ends.</summary>
     public void Dispose()
     {
         _timer.Dispose();
         _queue.CompleteAdding();
-        _writer.Join();
-        _queue.Dispose();
+        if (_writer.Join(s_patience))
+        {
+            _queue.Dispose();
+        }
     }
 
     private bool TryAdd(Note? note)
@@ -105,10 +109,12 @@ public sealed class ReplayStore : IReplayStore, IDisposable
                 batch.Add(first);
             }
 
+            // Whoever gave up waiting has been told so.
+            batch.RemoveAll(note => note.Verdict.IsCompleted);
             while (batch.Count < MostAtOnce && _queue.TryTake(out var next))
             {
                 cleanUp |= next is null;
-                if (next is not null)
+                if (next is { Verdict.IsCompleted: false })
                 {
                     batch.Add(next);
                 }
@@ -133,6 +139,10 @@ public sealed class ReplayStore : IReplayStore, IDisposable
         {
             StoreTransaction.Write(_dataSource, connection =>
             {
+                // Only a clock that ran far ahead leaves a horizon that far away. Past this one, nothing that was used before now is good.
+                connection.Execute(
+                    "UPDATE used_assertions_horizon SET keep_until = @until WHERE keep_until > @until",
+                    ("@until", (_clock.GetUtcNow() + s_farthest).ToUnixTimeMilliseconds()));
                 using var insert = connection.Command(
                     """
                     INSERT INTO used_assertions (client_id, jti_hash, keep_until)

@@ -1,6 +1,7 @@
 using System;
 using System.Data.Common;
 using System.IO;
+using System.Threading;
 using Microsoft.Data.Sqlite;
 using TokenService.Protocol;
 
@@ -12,7 +13,9 @@ public sealed class SqliteDataSource : DbDataSource
     // Older ones can lose committed data when a checkpoint and a write meet (sqlite.org/wal.html, "the WAL-reset bug").
     private static readonly Version s_oldestSound = new(3, 51, 3);
 
+    private readonly Lock _lock = new();
     private (ulong Device, ulong Inode) _file;
+    private int _followed;
 
     private SqliteDataSource(string connectionString, string file) => (ConnectionString, File) = (connectionString, file);
 
@@ -84,20 +87,47 @@ public sealed class SqliteDataSource : DbDataSource
     /// Notices that the file was replaced, by a restored backup for example: connections from now on go to the new one, where those
     /// that are open would go on with the old one, which has no name any more.
     /// </summary>
-    /// <returns>Whether it was replaced since this was last asked.</returns>
+    /// <returns>How many files there have been: another number means another file.</returns>
     /// <exception cref="StoreUnavailableException">The file is gone.</exception>
-    public bool FollowFile()
+    public int FollowFile()
     {
-        var now = FileIdentity.Of(File) ?? throw new StoreUnavailableException($"The store {File} is gone or cannot be reached.");
-        var same = (now.Device, now.Inode) == _file;
-        if (!same)
+        var now = Identity(File) ?? throw new StoreUnavailableException($"The store {File} is gone or cannot be reached.");
+        lock (_lock)
         {
-            ClearPool();
-            _file = (now.Device, now.Inode);
+            if (now != _file)
+            {
+                ClearPool();
+                _file = now;
+                _followed++;
+            }
+
+            return _followed;
+        }
+    }
+
+    /// <summary>
+    /// Makes sure that a write goes, or went, into the files that have the store's names: what is written to a file without a name is gone
+    /// with the process, and was never acknowledged.
+    /// </summary>
+    /// <exception cref="StoreUnavailableException">The file or its write-ahead log is gone, or was replaced.</exception>
+    internal void CheckInPlace()
+    {
+        var log = Identity($"{File}-wal");
+        bool same;
+        lock (_lock)
+        {
+            same = Identity(File) == _file;
         }
 
-        return !same;
+        if (!same || log is null)
+        {
+            // The last connection that is closed takes into the file what is in a log without a name.
+            ClearPool();
+            throw new StoreUnavailableException($"The store {File} or its write-ahead log is gone or was replaced.");
+        }
     }
+
+    private static (ulong Device, ulong Inode)? Identity(string file) => FileIdentity.Of(file) is { } there ? (there.Device, there.Inode) : null;
 
     /// <summary>Closes the pooled connections; with the last one the write-ahead log is taken into the file.</summary>
     protected override void Dispose(bool disposing)

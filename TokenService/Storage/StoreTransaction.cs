@@ -39,8 +39,10 @@ internal static class StoreTransaction
         {
             using var connection = dataSource.OpenConnection();
             using var transaction = connection.BeginTransaction(IsolationLevel.Serializable);
+            (dataSource as SqliteDataSource)?.CheckInPlace();
             write(connection);
             transaction.Commit();
+            (dataSource as SqliteDataSource)?.CheckInPlace();
         }
         catch (DbException fault)
         {

@@ -32,8 +32,8 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
-    // Whether another file has taken the store's place since it was read.
-    private volatile bool _stale;
+    // Of which file the current snapshot is.
+    private int _followed = store.DataSource.FollowFile();
 
     private volatile StoreSnapshot _current = Read(store, keys);
 
@@ -45,11 +45,11 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
     {
         try
         {
-            _stale |= store.DataSource.FollowFile();
-            if (_stale || StoreTransaction.Read(store.DataSource, StoreTransaction.Version) != _current.Version)
+            var followed = store.DataSource.FollowFile();
+            if (followed != _followed || StoreTransaction.Read(store.DataSource, StoreTransaction.Version) != _current.Version)
             {
                 _current = Read(store, keys);
-                _stale = false;
+                _followed = followed;
                 logger.StoreRead(_current.Registry.Clients.Count, _current.Registry.Resources.Count);
             }
 
