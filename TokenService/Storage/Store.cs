@@ -62,16 +62,17 @@ public sealed class Store : IDisposable
     /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
     public Rewrapped Rewrap(string newMasterKeyFile)
     {
-        SettleMasterKey();
-        if (_masterKey.IsOwn && File.Exists(_masterKey.Previous))
-        {
-            throw new OperatorFaultException(
-                $"The master key of an earlier change is still in {_masterKey.Previous}; move it to where the backups from before that change are.");
-        }
-
         var (keys, secrets) = (0, 0);
         StoreTransaction.Write(_dataSource, connection =>
         {
+            // A change before this one may have been interrupted, or be about to settle: what it prepared is not to be overwritten.
+            _masterKey.Settle(connection);
+            if (_masterKey.IsOwn && File.Exists(_masterKey.Previous))
+            {
+                throw new OperatorFaultException(
+                    $"The master key of an earlier change is still in {_masterKey.Previous}; move it to where the backups from before that change are.");
+            }
+
             var sample = MasterKey.Sample(connection) ?? throw new OperatorFaultException(
                 $"The store {_dataSource.File} holds nothing encrypted yet; put the master key into {_masterKey.File} and start the service.");
             var before = _masterKey.For(connection);
