@@ -57,11 +57,14 @@ public static class Program
         var settings = ReadSettings(builder).ForService();
 
         var store = Store.Open(settings);
-        var keys = store.OpenKeys(clock.GetUtcNow());
+        store.SettleMasterKey();
+        KeyRotation.Step(store.Keys, settings, clock);
         var health = new StoreHealth();
         builder.Services.AddHealthChecks().AddCheck("store", health);
-        builder.Services.AddSingleton(services => new StoreWatch(store, keys, health, Logger(services)));
+        builder.Services.AddSingleton(services => new StoreWatch(store, health, Logger(services)));
         builder.Services.AddHostedService(services => services.GetRequiredService<StoreWatch>());
+        builder.Services.AddHostedService(services => new KeyRotation(
+            store.Keys, services.GetRequiredService<StoreWatch>(), settings, clock, Logger(services)));
         var content = settings.ApplyFile is null ? null : DeclarativeFile.Load(settings.ApplyFile, settings.Development);
         if (content is not null)
         {
@@ -89,14 +92,14 @@ public static class Program
         app.MapTokenService(
             settings.IssuerPath,
             new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, refusals, clock, logger),
-            new DiscoveryEndpoint(watch, grants, () => issuer.Value));
+            new DiscoveryEndpoint(watch, grants, () => issuer.Value, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
             replay.Dispose();
             keySets.Dispose();
             store.Dispose();
         });
-        app.Lifetime.ApplicationStarted.Register(() => Announce(settings, content, issuer.Value, watch.Current, logger));
+        app.Lifetime.ApplicationStarted.Register(() => Announce(settings, content, issuer.Value, watch.Current, clock.GetUtcNow(), logger));
         return app;
     }
 
@@ -122,9 +125,9 @@ public static class Program
         return Settings.IssuerOf(addresses.First());
     }
 
-    private static void Announce(Settings settings, DeclarativeFile? content, string issuer, StoreSnapshot snapshot, ILogger logger)
+    private static void Announce(Settings settings, DeclarativeFile? content, string issuer, StoreSnapshot snapshot, DateTimeOffset now, ILogger logger)
     {
-        var key = snapshot.Keys.Signing;
+        var key = snapshot.Keys.SigningAt(now);
         logger.Started(issuer, key.Algorithm, key.Kid, snapshot.Registry.Clients.Count, snapshot.Registry.Resources.Count);
         if (key.Algorithm != settings.SigningAlgorithm)
         {

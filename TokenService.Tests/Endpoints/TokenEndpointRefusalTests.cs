@@ -372,7 +372,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
     public async Task A_fault_of_our_own_is_answered_in_json_too()
     {
         await using var service = await RunningService.Start("--TokenService:SigningAlgorithm=ES256");
-        ((Microsoft.IdentityModel.Tokens.ECDsaSecurityKey)service.Store.Current.Keys.Signing.Credentials.Key).ECDsa.Dispose();
+        ((Microsoft.IdentityModel.Tokens.ECDsaSecurityKey)service.Store.Current.Keys.SigningAt(DateTimeOffset.UtcNow).Credentials.Key).ECDsa.Dispose();
 
         Refused(await service.Token(Grant, Right), 500, "server_error");
     }

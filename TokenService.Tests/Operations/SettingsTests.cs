@@ -19,6 +19,7 @@ public sealed class SettingsTests
         settings.Issuer.Should().BeNull();
         settings.AccessTokenLifetime.Should().Be(TimeSpan.FromHours(1));
         settings.SigningAlgorithm.Should().Be("RS256");
+        (settings.KeyRotation, settings.KeyPublishAhead, settings.JwksMaxAge).Should().Be((TimeSpan.FromDays(90), TimeSpan.FromDays(1), TimeSpan.FromHours(1)));
         settings.FailuresPerMinute.Should().Be(60);
         (settings.ApplyFile, settings.MasterKeyFile, settings.ConnectionString).Should().Be((null, null, null));
     }
@@ -44,6 +45,15 @@ public sealed class SettingsTests
     [InlineData("AccessTokenLifetime", "an hour", "whole seconds from 00:01:00")]
     [InlineData("SigningAlgorithm", "HS256", "RS256, PS256, ES256")]
     [InlineData("SigningAlgorithm", "none", "RS256, PS256, ES256")]
+    [InlineData("KeyRotation", "00:59:59", "01:00:00 to 3650.00:00:00")]
+    [InlineData("KeyRotation", "3650.00:00:01", "01:00:00 to 3650.00:00:00")]
+    [InlineData("KeyRotation", "24:00:00", "01:00:00 to 3650.00:00:00")]
+    [InlineData("KeyRotation", "90", "01:00:00 to 3650.00:00:00")]
+    [InlineData("KeyRotation", "-90.00:00:00", "01:00:00 to 3650.00:00:00")]
+    [InlineData("KeyRotation", "", "01:00:00 to 3650.00:00:00")]
+    [InlineData("KeyPublishAhead", "00:00:09", "00:00:10 to TokenService:KeyRotation")]
+    [InlineData("KeyPublishAhead", "90.00:00:01", "00:00:10 to TokenService:KeyRotation")]
+    [InlineData("KeyPublishAhead", "a day", "00:00:10 to TokenService:KeyRotation")]
     [InlineData("AssertionAudience", "TokenEndpoint", "Issuer or IssuerOrTokenEndpoint")]
     [InlineData("AssertionAudience", "", "Issuer or IssuerOrTokenEndpoint")]
     [InlineData("RateLimit:FailuresPerMinute", "-1", "a whole number")]
@@ -80,6 +90,22 @@ public sealed class SettingsTests
 
         settings.Issuer.Should().Be(issuer);
         settings.IssuerPath.Should().Be(path);
+    }
+
+    [Theory]
+    [InlineData("00:00:10", "00:00:05")]
+    [InlineData("01:59:59", "00:59:59.5")]
+    [InlineData("02:00:00", "01:00:00")]
+    [InlineData("90.00:00:00", "01:00:00")]
+    public void The_JWKS_may_be_kept_for_an_hour_or_half_of_what_a_key_is_published_ahead(string ahead, string maxAge)
+        => Read("/srv/tokens", ("TokenService:KeyPublishAhead", ahead)).JwksMaxAge.Should().Be(TimeSpan.Parse(maxAge, System.Globalization.CultureInfo.InvariantCulture));
+
+    [Fact]
+    public void A_wrong_rotation_is_named_and_not_what_is_compared_with_it()
+    {
+        var read = () => Read("/srv/tokens", ("TokenService:KeyRotation", "soon"), ("TokenService:KeyPublishAhead", "2.00:00:00"));
+
+        read.Should().Throw<OperatorFaultException>().Which.Message.Should().StartWith("TokenService:KeyRotation is \"soon\"");
     }
 
     [Fact]

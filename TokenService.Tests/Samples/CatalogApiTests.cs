@@ -86,7 +86,7 @@ public sealed class CatalogApiTests(CatalogApiTests.Fixture fixture) : IClassFix
     public async Task A_token_of_another_type_is_refused_even_with_the_right_signature()
     {
         var right = new JsonWebToken(await fixture.Token());
-        var credentials = fixture.Service.Store.Current.Keys.Signing.Credentials;
+        var credentials = fixture.Service.Store.Current.Keys.SigningAt(DateTimeOffset.UtcNow).Credentials;
 
         (await Get("/documents", Sign(right, credentials, "at+jwt"))).Status.Should().Be(200, "the forger must be able to forge");
         Refused(await Get("/documents", Sign(right, credentials, "JWT")), 401, "Bearer error=\"invalid_token\"");
@@ -109,7 +109,7 @@ public sealed class CatalogApiTests(CatalogApiTests.Fixture fixture) : IClassFix
     public async Task A_token_signed_with_the_public_key_as_a_shared_secret_is_refused()
     {
         var right = new JsonWebToken(await fixture.Token());
-        foreach (var secret in (string[])[fixture.Service.Store.Current.Keys.Signing.PublicKey.N!, await fixture.Service.Http.GetStringAsync("/.well-known/jwks.json")])
+        foreach (var secret in (string[])[fixture.Service.Store.Current.Keys.SigningAt(DateTimeOffset.UtcNow).PublicKey.N!, await fixture.Service.Http.GetStringAsync("/.well-known/jwks.json")])
         {
             var key = new SymmetricSecurityKey(Encoding.UTF8.GetBytes(secret)) { KeyId = right.Kid };
 

@@ -66,7 +66,7 @@ public sealed class StoreTests : IDisposable
     public async Task The_store_holds_neither_secrets_nor_private_keys_in_clear()
     {
         await using var service = await RunningService.Start(_folder, null, Sample.File);
-        var privateKey = service.Store.Current.Keys.Signing.ExportPrivateKey();
+        var privateKey = service.Store.Current.Keys.SigningAt(DateTimeOffset.UtcNow).ExportPrivateKey();
 
         var stored = Stored();
         stored.AsSpan().IndexOf("reporting-job"u8).Should().BePositive("the search must be able to find");
@@ -195,7 +195,7 @@ public sealed class StoreTests : IDisposable
         {
         }
 
-        Sql("INSERT INTO signing_keys SELECT 'moved', algorithm, created_at, private_key FROM signing_keys");
+        Sql("INSERT INTO signing_keys (kid, algorithm, created_at, private_key) SELECT 'moved', algorithm, created_at, private_key FROM signing_keys");
         await StartFails("signing key");
     }
 

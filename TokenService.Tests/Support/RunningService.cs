@@ -9,6 +9,8 @@ using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.DependencyInjection;
+using Microsoft.Extensions.Hosting;
+using TokenService.Administration;
 using TokenService.Storage;
 
 namespace TokenService.Tests.Support;
@@ -32,6 +34,8 @@ internal sealed class RunningService : IAsyncDisposable
     public HttpClient Http { get; }
 
     public StoreWatch Store => _app.Services.GetRequiredService<StoreWatch>();
+
+    public KeyRotation KeyRotation => System.Linq.Enumerable.Single(System.Linq.Enumerable.OfType<KeyRotation>(_app.Services.GetServices<IHostedService>()));
 
     /// <summary>Starts it in Development with the sample's clients.</summary>
     public static Task<RunningService> Start(params string[] settings) => Start(null, null, Sample.File, settings);

@@ -104,6 +104,7 @@ public static class CommandLine
             ApplyCommand.Create(settings),
             ResourcesCommands.Create(settings),
             ClientsCommands.Create(settings),
+            KeysCommands.Create(settings),
             NewKeyCommand.Create(),
             AssertionCommand.Create(settings),
         };

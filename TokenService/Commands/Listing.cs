@@ -3,6 +3,7 @@ using System.Linq;
 using System.Text.Json.Serialization;
 using TokenService.Administration;
 using TokenService.Clients;
+using TokenService.Keys;
 using TokenService.Protocol;
 
 namespace TokenService.Commands;
@@ -33,6 +34,22 @@ internal static class Listing
         TokenEndpointAuthSigningAlg = client.AssertionAlgorithm,
         RegisteredBy = Word(client.Origin),
     };
+
+    public static string Word(KeyState state) => state switch
+    {
+        KeyState.Published => "published",
+        KeyState.Signing => "signing",
+        KeyState.Retiring => "retiring",
+        _ => "gone",
+    };
+
+    public static KeyListing Of(ScheduledKey key) => new(
+        key.Key.Kid,
+        key.Key.Algorithm,
+        Word(key.State),
+        key.Key.CreatedAt.ToUnixTimeSeconds(),
+        key.Key.SignsFrom.ToUnixTimeSeconds(),
+        key.GoneAt?.ToUnixTimeSeconds());
 
     public static PlanListing Of(ApplyPlan plan, bool dryRun) => new()
     {
@@ -91,6 +108,13 @@ internal sealed record ChangeListing(string Change, string Entry, string Id, IRe
 
 internal sealed record AssertionListing(string ClientAssertionType, string ClientAssertion);
 
+/// <summary>Times are seconds since 1970, as in the declarative file.</summary>
+internal sealed record KeyListing(string Kid, string Algorithm, string State, long CreatedAt, long SignsFrom, long? GoneAt);
+
+internal sealed record RetiredListing(string Retired, KeyListing Signing);
+
+internal sealed record RewrapListing(int SigningKeys, int ClientSecrets, string MasterKeyFile, string? PreviousMasterKeyFile);
+
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
@@ -100,4 +124,8 @@ internal sealed record AssertionListing(string ClientAssertionType, string Clien
 [JsonSerializable(typeof(ClientListing[]))]
 [JsonSerializable(typeof(PlanListing))]
 [JsonSerializable(typeof(AssertionListing))]
+[JsonSerializable(typeof(KeyListing))]
+[JsonSerializable(typeof(KeyListing[]))]
+[JsonSerializable(typeof(RetiredListing))]
+[JsonSerializable(typeof(RewrapListing))]
 internal sealed partial class ListingJson : JsonSerializerContext;

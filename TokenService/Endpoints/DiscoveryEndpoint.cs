@@ -15,7 +15,8 @@ namespace TokenService.Endpoints;
 /// <param name="store">Resources and keys; taken once for each request.</param>
 /// <param name="grants">The grants that the service has.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
-public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> grants, Func<string> issuer)
+/// <param name="jwksMaxAge">How long a verifier may keep the keys: shorter than a key is published before it signs.</param>
+public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> grants, Func<string> issuer, TimeSpan jwksMaxAge)
 {
     private readonly ImmutableArray<string> _grantTypes = [.. grants.Select(grant => grant.GrantType)];
 
@@ -41,7 +42,7 @@ public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> gran
     {
         var keys = store.Current.Keys;
         var headers = http.Response.GetTypedHeaders();
-        headers.CacheControl = new CacheControlHeaderValue { Public = true, MaxAge = TimeSpan.FromHours(1) };
+        headers.CacheControl = new CacheControlHeaderValue { Public = true, MaxAge = jwksMaxAge };
         headers.ETag = new EntityTagHeaderValue(keys.ETag);
         if (http.Request.GetTypedHeaders().IfNoneMatch.Any(tag => tag.Tag == "*" || tag.Compare(headers.ETag, useStrongComparison: false)))
         {

@@ -81,7 +81,7 @@ public sealed class TokenEndpoint(
         }
 
         // 5. Sign. The sixth step, writing the answer, is the caller's.
-        var token = AccessTokenIssuer.Issue(granted, issuer(), snapshot.Keys.Signing, now);
+        var token = AccessTokenIssuer.Issue(granted, issuer(), snapshot.Keys.SigningAt(now), now);
         logger.TokenIssued(granted.ClientId, token.Scope, traceId);
         return token;
     }

@@ -57,6 +57,18 @@ public static partial class Log
     [LoggerMessage(33, LogLevel.Error, "Client assertions cannot be accepted while the store does not take the note that they were used. {fault}")]
     public static partial void AssertionsNotNoted(this ILogger logger, string fault);
 
+    /// <summary>A signing key was made.</summary>
+    [LoggerMessage(50, LogLevel.Information, "Published the new signing key {kid} for {algorithm}; it signs from {signsFrom:u}.")]
+    public static partial void KeyPublished(this ILogger logger, string kid, string algorithm, DateTimeOffset signsFrom);
+
+    /// <summary>A signing key was removed.</summary>
+    [LoggerMessage(51, LogLevel.Information, "Removed the signing key {kid}: all that it signed has expired.")]
+    public static partial void KeyRemoved(this ILogger logger, string kid);
+
+    /// <summary>The next step in the life of the signing keys failed; the one that signs goes on.</summary>
+    [LoggerMessage(52, LogLevel.Error, "The signing keys stay as they are, and the next one is tried again in a minute: {fault}")]
+    public static partial void KeysNotChanged(this ILogger logger, string fault);
+
     /// <summary>A fault of our own in a request.</summary>
     [LoggerMessage(40, LogLevel.Error, "Failed to answer {path} (trace_id {traceId})")]
     public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);

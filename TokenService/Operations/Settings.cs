@@ -7,6 +7,7 @@ using System.Net;
 using System.Text.RegularExpressions;
 using FluentValidation;
 using Microsoft.Extensions.Configuration;
+using TokenService.Keys;
 using TokenService.Protocol;
 
 namespace TokenService.Operations;
@@ -35,6 +36,15 @@ public sealed record Settings
 
     /// <summary><c>TokenService:SigningAlgorithm</c>: what the next key signs with.</summary>
     public required string SigningAlgorithm { get; init; }
+
+    /// <summary><c>TokenService:KeyRotation</c>: how old the signing key may become. Whole seconds.</summary>
+    public required TimeSpan KeyRotation { get; init; }
+
+    /// <summary><c>TokenService:KeyPublishAhead</c>: how long a key is in the JWKS before it signs. Whole seconds.</summary>
+    public required TimeSpan KeyPublishAhead { get; init; }
+
+    /// <summary>How long a verifier may keep the JWKS: an hour, or half of <see cref="KeyPublishAhead"/> where that is less.</summary>
+    public TimeSpan JwksMaxAge => KeyPublishAhead < TimeSpan.FromHours(2) ? KeyPublishAhead / 2 : TimeSpan.FromHours(1);
 
     /// <summary><c>TokenService:MasterKeyFile</c> as a full path, or <see langword="null"/> for a file beside the store.</summary>
     public required string? MasterKeyFile { get; init; }
@@ -93,6 +103,8 @@ public sealed record Settings
             ApplyFile = FullPath(values.ApplyFile),
             AccessTokenLifetime = TimeSpan.Parse(values.AccessTokenLifetime, CultureInfo.InvariantCulture),
             SigningAlgorithm = values.SigningAlgorithm,
+            KeyRotation = SettingsRules.Duration(values.KeyRotation)!.Value,
+            KeyPublishAhead = SettingsRules.Duration(values.KeyPublishAhead)!.Value,
             MasterKeyFile = FullPath(values.MasterKeyFile),
             AssertionForTokenEndpoint = values.AssertionAudience == SettingsSection.IssuerOrTokenEndpoint,
             FailuresPerMinute = int.Parse(values.RateLimit.FailuresPerMinute, CultureInfo.InvariantCulture),
@@ -141,7 +153,7 @@ internal sealed class SettingsSection
     public static readonly IReadOnlyCollection<string> Keys =
     [
         nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile),
-        nameof(AssertionAudience), nameof(RateLimit),
+        nameof(AssertionAudience), nameof(RateLimit), nameof(KeyRotation), nameof(KeyPublishAhead),
     ];
 
     public string? Issuer { get; set; }
@@ -153,6 +165,10 @@ internal sealed class SettingsSection
     public string AccessTokenLifetime { get; set; } = "01:00:00";
 
     public string SigningAlgorithm { get; set; } = SigningAlgorithms.RS256;
+
+    public string KeyRotation { get; set; } = "90.00:00:00";
+
+    public string KeyPublishAhead { get; set; } = "1.00:00:00";
 
     public string? MasterKeyFile { get; set; }
 
@@ -173,7 +189,14 @@ internal sealed class RateLimitSection
 internal sealed class SettingsRules : AbstractValidator<SettingsSection>
 {
     private static readonly TimeSpan s_shortestLifetime = TimeSpan.FromSeconds(60);
-    private static readonly TimeSpan s_longestLifetime = TimeSpan.FromHours(24);
+    private static readonly TimeSpan s_longestLifetime = KeySchedule.LongestTokenLifetime;
+
+    // Twice what it takes until every replica publishes a new key: the other half is for the verifiers that keep the JWKS.
+    private static readonly TimeSpan s_shortestAhead = TimeSpan.FromSeconds(10);
+
+    // Each key stays published for a day after it signed: there may be some 25.
+    private static readonly TimeSpan s_shortestRotation = TimeSpan.FromHours(1);
+    private static readonly TimeSpan s_longestRotation = TimeSpan.FromDays(3650);
 
     public SettingsRules()
     {
@@ -184,6 +207,12 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
         RuleFor(settings => settings.AccessTokenLifetime).Must(IsLifetime).WithMessage("whole seconds from 00:01:00 to 1.00:00:00 (hh:mm:ss)");
         RuleFor(settings => settings.SigningAlgorithm)
             .Must(algorithm => SigningAlgorithms.All.Contains(algorithm)).WithMessage(string.Join(", ", SigningAlgorithms.All));
+        RuleFor(settings => settings.KeyRotation)
+            .Must(text => Duration(text) >= s_shortestRotation && Duration(text) <= s_longestRotation)
+            .WithMessage("01:00:00 to 3650.00:00:00 (hh:mm:ss or d.hh:mm:ss)");
+        RuleFor(settings => settings.KeyPublishAhead)
+            .Must((settings, text) => Duration(text) >= s_shortestAhead && Duration(text) <= Duration(settings.KeyRotation))
+            .WithMessage("00:00:10 to TokenService:KeyRotation (hh:mm:ss or d.hh:mm:ss)");
         RuleFor(settings => settings.AssertionAudience)
             .Must(audience => audience is nameof(SettingsSection.Issuer) or SettingsSection.IssuerOrTokenEndpoint)
             .WithMessage($"{nameof(SettingsSection.Issuer)} or {SettingsSection.IssuerOrTokenEndpoint}");
@@ -191,6 +220,10 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
             .Must(text => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out _)).WithMessage("a whole number, 0 for no limit")
             .OverridePropertyName($"{nameof(SettingsSection.RateLimit)}:{nameof(RateLimitSection.FailuresPerMinute)}");
     }
+
+    /// <summary>Reads hh:mm:ss or d.hh:mm:ss, and nothing looser: .NET would take 24:00:00 for 24 days.</summary>
+    public static TimeSpan? Duration(string text)
+        => TimeSpan.TryParseExact(text, ["hh\\:mm\\:ss", "d\\.hh\\:mm\\:ss"], CultureInfo.InvariantCulture, out var duration) ? duration : null;
 
     private static bool IsLifetime(string text)
         => TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var lifetime)

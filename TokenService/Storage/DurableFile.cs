@@ -41,6 +41,28 @@ internal static partial class DurableFile
         }
     }
 
+    /// <summary>Gives a file that is on the disk the name of another, which keeps a name of its own. At no moment is there no file.</summary>
+    /// <param name="file">The name.</param>
+    /// <param name="by">The file that takes it.</param>
+    /// <param name="kept">The name for the other; where it is taken, a call before this one came that far.</param>
+    public static void Replace(string file, string by, string kept)
+    {
+        if (OperatingSystem.IsWindows())
+        {
+            File.Replace(by, file, kept);
+            return;
+        }
+
+        if (!File.Exists(kept))
+        {
+            GiveName(file, kept);
+            SyncFolder(Path.GetDirectoryName(file)!);
+        }
+
+        File.Move(by, file, overwrite: true);
+        SyncFolder(Path.GetDirectoryName(file)!);
+    }
+
     // By a link, which fails where the name is taken; what .NET calls a move without overwriting looks first and then overwrites.
     private static void GiveName(string beside, string file)
     {

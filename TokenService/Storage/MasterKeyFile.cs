@@ -44,6 +44,27 @@ internal static class MasterKeyFile
             $"The master key file {file} must hold {KeyProtector.MasterKeyBytes} random bytes in base64, as \"openssl rand -base64 32\" writes them.");
     }
 
+    /// <summary>Copies a file with a key over another. The copy is on the disk when this returns.</summary>
+    /// <exception cref="OperatorFaultException">It cannot be copied.</exception>
+    public static void Copy(string from, string to)
+    {
+        byte[] text = [];
+        try
+        {
+            text = File.ReadAllBytes(from);
+            File.Delete(to);
+            DurableFile.Create(to, text);
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+        {
+            throw new OperatorFaultException($"The master key file {from} cannot be copied to {to}: {fault.Message}", fault);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(text);
+        }
+    }
+
     /// <summary>Makes a new key, unless another process has just done so. It is on the disk when this returns.</summary>
     public static void Make(string file)
     {

@@ -1,8 +1,8 @@
 using System;
+using System.Collections.Generic;
 using System.Collections.Immutable;
 using System.Data.Common;
 using System.Linq;
-using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
 using TokenService.Clients;
@@ -32,8 +32,8 @@ public sealed record RegistryChange
 
 /// <summary>Clients and resources in the store.</summary>
 /// <param name="dataSource">The store, its schema up to date.</param>
-/// <param name="protector">Encrypts the secrets that are kept; asked for only where there is one.</param>
-public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> protector)
+/// <param name="protector">Gives what encrypts the secrets that are kept, for a transaction; asked for only where there is one.</param>
+public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, KeyProtector> protector)
 {
     private const string SecretsTable = "client_secrets";
     private const string SecretPurpose = "client_secret";
@@ -59,13 +59,34 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
         }
     });
 
-    /// <summary>Whether any secret is kept encrypted.</summary>
-    internal bool AnyEncrypted() => StoreTransaction.Read(
-        dataSource, connection => connection.QuerySingle<long>("SELECT COUNT(*) FROM client_secrets WHERE secret IS NOT NULL") > 0);
+    /// <summary>The secrets that are kept encrypted.</summary>
+    internal static IEnumerable<SealedValue> Sealed(DbConnection connection) => Kept(connection).Select(row => row.Secret);
+
+    /// <summary>Encrypts the secrets that are kept under another master key.</summary>
+    /// <returns>How many there are.</returns>
+    /// <exception cref="OperatorFaultException">A secret does not open.</exception>
+    internal static int Rewrap(DbConnection connection, KeyProtector before, KeyProtector after)
+    {
+        var kept = Kept(connection);
+        foreach (var (clientId, hash, secret) in kept)
+        {
+            connection.Execute(
+                "UPDATE client_secrets SET secret = @secret WHERE client_id = @id AND secret_hash = @hash",
+                ("@secret", secret.Rewrap(before, after)),
+                ("@id", clientId),
+                ("@hash", hash));
+        }
+
+        return kept.Count;
+    }
 
     /// <summary>Reads all of it, as requests need it.</summary>
     /// <exception cref="OperatorFaultException">A secret does not open: another master key, or a changed row.</exception>
-    internal Registry ReadWithSecrets(DbConnection connection) => Read(connection, Open);
+    internal Registry ReadWithSecrets(DbConnection connection)
+    {
+        var key = Kept(connection).Count > 0 ? protector(connection) : null;
+        return Read(connection, (clientId, hash, encrypted) => new Secret(Encoding.UTF8.GetString(Kept(clientId, hash, encrypted).Open(key!))));
+    }
 
     private static Registry Read(DbConnection connection, Func<string, byte[], byte[], Secret>? open = null)
     {
@@ -223,7 +244,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
                 ("@hash", secret.Hash.ToArray()),
                 ("@expiresAt", secret.ExpiresAt?.ToUnixTimeMilliseconds()),
                 ("@origin", (int)secret.Origin),
-                ("@secret", kept && secret.Recoverable is { } plain ? Seal(client.ClientId, secret.Hash.AsSpan(), plain) : null),
+                ("@secret", kept && secret.Recoverable is { } plain ? Seal(connection, client.ClientId, secret.Hash.AsSpan(), plain) : null),
                 ("@kept", kept ? 1 : 0));
         }
     }
@@ -237,23 +258,15 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
 
     private static string Row(string clientId, ReadOnlySpan<byte> hash) => $"{clientId} {Convert.ToHexString(hash)}";
 
-    private byte[] Seal(string clientId, ReadOnlySpan<byte> hash, Secret secret)
-        => protector().Protect(Encoding.UTF8.GetBytes(secret.Reveal()), SecretsTable, Row(clientId, hash), SecretPurpose);
+    private static List<(string ClientId, byte[] Hash, SealedValue Secret)> Kept(DbConnection connection) => connection.Query(
+        "SELECT client_id, secret_hash, secret FROM client_secrets WHERE secret IS NOT NULL",
+        row => (row.GetString(0), row.GetFieldValue<byte[]>(1), Kept(row.GetString(0), row.GetFieldValue<byte[]>(1), row.GetFieldValue<byte[]>(2))));
 
-    private Secret Open(string clientId, byte[] hash, byte[] encrypted)
-    {
-        try
-        {
-            return new Secret(Encoding.UTF8.GetString(protector().Unprotect(encrypted, SecretsTable, Row(clientId, hash), SecretPurpose)));
-        }
-        catch (CryptographicException fault)
-        {
-            throw new OperatorFaultException(
-                $"A secret of client {Printable.Quote(clientId)} in the store does not open: the master key is not the one it was encrypted " +
-                "under, or the store was changed. Nothing was written; start again with the right TokenService:MasterKeyFile.",
-                fault);
-        }
-    }
+    private static SealedValue Kept(string clientId, byte[] hash, byte[] encrypted)
+        => new($"A secret of client {Printable.Quote(clientId)}", encrypted, SecretsTable, Row(clientId, hash), SecretPurpose);
+
+    private byte[] Seal(DbConnection connection, string clientId, ReadOnlySpan<byte> hash, Secret secret)
+        => protector(connection).Protect(Encoding.UTF8.GetBytes(secret.Reveal()), SecretsTable, Row(clientId, hash), SecretPurpose);
 
     private static ImmutableArray<string> Words(string text) => text.Length == 0 ? [] : [.. text.Split(' ')];
 }

@@ -1,84 +1,172 @@
 using System;
+using System.Collections.Generic;
 using System.Collections.Immutable;
 using System.Data.Common;
+using System.Linq;
 using System.Security.Cryptography;
 using TokenService.Keys;
 using TokenService.Protocol;
 
 namespace TokenService.Storage;
 
+/// <summary>What a change of the signing keys came to.</summary>
+/// <param name="Keys">The keys afterwards.</param>
+/// <param name="Made">The key that was made, if one was.</param>
+/// <param name="Removed">The kids of the keys that were removed.</param>
+public sealed record KeysChanged(KeySchedule Keys, KeyTimes? Made, ImmutableArray<string> Removed);
+
 /// <summary>The signing keys in the store, their private parts encrypted.</summary>
 /// <param name="dataSource">The store, its schema up to date.</param>
-/// <param name="protector">Encrypts the private keys.</param>
-public sealed class SigningKeyStore(DbDataSource dataSource, KeyProtector protector)
+/// <param name="protector">Gives what encrypts the private keys, for a transaction.</param>
+public sealed class SigningKeyStore(DbDataSource dataSource, Func<DbConnection, KeyProtector> protector)
 {
     private const string Table = "signing_keys";
 
     // With the algorithm: a key that signs PS256 cannot be made to sign RS256 by a change to its row.
     private const string Purpose = "private_key:";
 
-    /// <summary>Whether the store has any signing key.</summary>
+    /// <summary>The keys and their times; no private key is opened.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
-    public static bool Any(DbDataSource dataSource) => StoreTransaction.Read(dataSource, Any);
+    public KeySchedule Read() => StoreTransaction.Read(dataSource, ReadSchedule);
 
-    /// <summary>Makes the first key, where there is none. Several processes that do so at once end with one key.</summary>
-    /// <param name="algorithm">What it signs with.</param>
-    /// <param name="now">The time of making.</param>
+    /// <summary>
+    /// Changes the keys. Several processes that decide the same at once end with one change, as it is decided again on the state that it is
+    /// written to, with no other writer in between. Once this returns, the change survives a crash.
+    /// </summary>
+    /// <param name="algorithm">What a new key signs with.</param>
+    /// <param name="clock">The clock: the time is taken when nothing is waited for any more.</param>
+    /// <param name="decide">
+    /// Gives the change for the keys and the time, or throws to leave everything as it is. Called again where it gives one.
+    /// </param>
     /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
-    public void MakeFirst(string algorithm, DateTimeOffset now)
+    /// <exception cref="OperatorFaultException">The master key is missing, unreadable, or not the right one.</exception>
+    public KeysChanged Change(string algorithm, TimeProvider clock, Func<KeySchedule, DateTimeOffset, KeyChange> decide)
     {
-        if (Any(dataSource))
+        var before = Read();
+        var planned = decide(before, clock.GetUtcNow());
+        if (planned.IsEmpty)
         {
-            return;
+            return new KeysChanged(before, null, []);
         }
 
-        var key = SigningKey.Generate(algorithm);
-        var privateKey = key.ExportPrivateKey();
-        var encrypted = protector.Protect(privateKey, Table, key.Kid, Purpose + algorithm);
-        CryptographicOperations.ZeroMemory(privateKey);
+        // Made first: it takes its time, and nobody else can write meanwhile once the transaction is open.
+        var key = planned.NewKeySignsFrom is null ? null : Generate(algorithm);
+        KeysChanged? changed = null;
         StoreTransaction.Write(dataSource, connection =>
         {
-            if (!Any(connection))
+            var now = clock.GetUtcNow();
+            var change = decide(ReadSchedule(connection), now);
+            var encryption = change.NewKeySignsFrom is null ? null : protector(connection);
+            foreach (var kid in change.Removed)
+            {
+                connection.Execute("DELETE FROM signing_keys WHERE kid = @kid", ("@kid", kid));
+            }
+
+            if (change.Promoted is { } promoted)
             {
                 connection.Execute(
-                    "INSERT INTO signing_keys (kid, algorithm, created_at, private_key) VALUES (@kid, @algorithm, @createdAt, @privateKey)",
-                    ("@kid", key.Kid),
-                    ("@algorithm", key.Algorithm),
-                    ("@createdAt", now.ToUnixTimeMilliseconds()),
-                    ("@privateKey", encrypted));
+                    "UPDATE signing_keys SET signs_from = @signsFrom WHERE kid = @kid",
+                    ("@signsFrom", promoted.SignsFrom.ToUnixTimeMilliseconds()),
+                    ("@kid", promoted.Kid));
+            }
+
+            if (change.NewKeySignsFrom is { } signsFrom)
+            {
+                Insert(connection, key ??= Generate(algorithm), now, signsFrom, encryption!);
+            }
+
+            if (!change.IsEmpty)
+            {
                 StoreTransaction.CountVersion(connection);
             }
+
+            var after = ReadSchedule(connection);
+            changed = new KeysChanged(
+                after, change.NewKeySignsFrom is null ? null : after.Keys.Single(row => row.Kid == key!.Kid), change.Removed);
         });
+        return changed!;
     }
 
-    /// <summary>All keys, oldest first.</summary>
-    /// <exception cref="OperatorFaultException">A key does not open: another master key, or a changed row.</exception>
-    internal ImmutableArray<SigningKey> Read(DbConnection connection)
-        =>
-        [
-            .. connection.Query("SELECT kid, algorithm, private_key FROM signing_keys ORDER BY created_at, kid", row => Open(
-                row.GetString(0),
-                row.GetString(1),
-                row.GetFieldValue<byte[]>(2))),
-        ];
+    /// <summary>The encrypted private keys.</summary>
+    internal static IEnumerable<SealedValue> Sealed(DbConnection connection) => connection.Query(
+        "SELECT kid, algorithm, private_key FROM signing_keys",
+        row => new SealedValue($"The signing key {row.GetString(0)}", row.GetFieldValue<byte[]>(2), Table, row.GetString(0), Purpose + row.GetString(1)));
 
-    private SigningKey Open(string kid, string algorithm, byte[] encrypted)
+    /// <summary>Encrypts the private keys under another master key.</summary>
+    /// <returns>How many there are.</returns>
+    /// <exception cref="OperatorFaultException">A key does not open.</exception>
+    internal static int Rewrap(DbConnection connection, KeyProtector before, KeyProtector after)
     {
+        var keys = Sealed(connection).ToList();
+        foreach (var key in keys)
+        {
+            connection.Execute(
+                "UPDATE signing_keys SET private_key = @privateKey WHERE kid = @kid", ("@privateKey", key.Rewrap(before, after)), ("@kid", key.Row));
+        }
+
+        return keys.Count;
+    }
+
+    /// <summary>All keys, opened; at least one.</summary>
+    /// <exception cref="OperatorFaultException">A key does not open: another master key, or a changed row.</exception>
+    internal SigningKeyRing ReadRing(DbConnection connection)
+    {
+        var key = protector(connection);
+        var schedule = ReadSchedule(connection);
+        var algorithms = schedule.Keys.ToDictionary(row => row.Kid, row => row.Algorithm, StringComparer.Ordinal);
+        return new SigningKeyRing(
+            schedule, Sealed(connection).ToDictionary(row => row.Row, row => Open(row, algorithms[row.Row], key), StringComparer.Ordinal));
+    }
+
+    private static KeySchedule ReadSchedule(DbConnection connection) => new(connection.Query(
+        "SELECT kid, algorithm, created_at, COALESCE(signs_from, created_at) FROM signing_keys",
+        row => new KeyTimes(row.GetString(0), row.GetString(1), Time(row.GetInt64(2)), Time(row.GetInt64(3)))));
+
+    private static DateTimeOffset Time(long milliseconds) => DateTimeOffset.FromUnixTimeMilliseconds(milliseconds);
+
+    private static SigningKey Open(SealedValue row, string algorithm, KeyProtector protector)
+    {
+        var privateKey = row.Open(protector);
         try
         {
-            var privateKey = protector.Unprotect(encrypted, Table, kid, Purpose + algorithm);
-            var key = SigningKey.Import(algorithm, privateKey);
-            CryptographicOperations.ZeroMemory(privateKey);
-            return key;
+            return SigningKey.Import(algorithm, privateKey);
         }
         catch (CryptographicException fault)
         {
-            throw new OperatorFaultException(
-                $"The signing key {kid} in the store does not open: the master key is not the one it was encrypted under, or the store " +
-                "was changed. Nothing was written; start again with the right TokenService:MasterKeyFile.",
-                fault);
+            throw row.DoesNotOpen(fault);
+        }
+        finally
+        {
+            CryptographicOperations.ZeroMemory(privateKey);
         }
     }
 
-    private static bool Any(DbConnection connection) => connection.QuerySingle<long>("SELECT COUNT(*) FROM signing_keys") > 0;
+    // "keys retire -x" would be read as an option.
+    private static SigningKey Generate(string algorithm)
+    {
+        while (true)
+        {
+            var key = SigningKey.Generate(algorithm);
+            if (!key.Kid.StartsWith('-'))
+            {
+                return key;
+            }
+        }
+    }
+
+    private static void Insert(DbConnection connection, SigningKey key, DateTimeOffset createdAt, DateTimeOffset signsFrom, KeyProtector encryption)
+    {
+        var privateKey = key.ExportPrivateKey();
+        connection.Execute(
+            """
+            INSERT INTO signing_keys (kid, algorithm, created_at, signs_from, private_key)
+            VALUES (@kid, @algorithm, @createdAt, @signsFrom, @privateKey)
+            """,
+            ("@kid", key.Kid),
+            ("@algorithm", key.Algorithm),
+            ("@createdAt", createdAt.ToUnixTimeMilliseconds()),
+            ("@signsFrom", signsFrom.ToUnixTimeMilliseconds()),
+            ("@privateKey", encryption.Protect(privateKey, Table, key.Kid, Purpose + key.Algorithm)));
+        CryptographicOperations.ZeroMemory(privateKey);
+    }
 }

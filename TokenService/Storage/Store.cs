@@ -1,29 +1,38 @@
 using System;
 using System.Data.Common;
 using System.IO;
-using TokenService.Keys;
 using TokenService.Operations;
 using TokenService.Protocol;
 
 namespace TokenService.Storage;
+
+/// <summary>What a change of the master key came to.</summary>
+/// <param name="SigningKeys">How many signing keys it encrypted.</param>
+/// <param name="ClientSecrets">How many kept secrets of clients.</param>
+/// <param name="MasterKeyFile">The file that the master key belongs into.</param>
+/// <param name="Previous">Where the key before is, or <see langword="null"/> where the operator is to put the new one into its place.</param>
+public sealed record Rewrapped(int SigningKeys, int ClientSecrets, string MasterKeyFile, string? Previous);
 
 /// <summary>The store, opened and brought up to date.</summary>
 /// <remarks>This room is the only one that knows SQL, and the only one that touches the disk for good.</remarks>
 public sealed class Store : IDisposable
 {
     private readonly SqliteDataSource _dataSource;
-    private readonly Settings _settings;
-    private readonly Lazy<KeyProtector> _protector;
+    private readonly MasterKey _masterKey;
 
     private Store(SqliteDataSource dataSource, Settings settings)
     {
-        (_dataSource, _settings) = (dataSource, settings);
-        _protector = new Lazy<KeyProtector>(OpenMasterKey);
-        Registry = new RegistryStore(dataSource, () => _protector.Value);
+        _dataSource = dataSource;
+        _masterKey = new MasterKey(settings.MasterKeyFile, dataSource.File);
+        Registry = new RegistryStore(dataSource, _masterKey.For);
+        Keys = new SigningKeyStore(dataSource, _masterKey.For);
     }
 
     /// <summary>Clients and resources.</summary>
     public RegistryStore Registry { get; }
+
+    /// <summary>Signing keys.</summary>
+    public SigningKeyStore Keys { get; }
 
     internal SqliteDataSource DataSource => _dataSource;
 
@@ -44,39 +53,54 @@ public sealed class Store : IDisposable
         return new Store(dataSource, settings);
     }
 
-    /// <summary>Opens the signing keys, and makes the master key and the first signing key where the store has none.</summary>
-    /// <exception cref="OperatorFaultException">The master key is missing, unreadable, or the wrong one.</exception>
-    public SigningKeyStore OpenKeys(DateTimeOffset now)
+    /// <summary>
+    /// Encrypts everything in the store that is encrypted under a new master key, in one transaction, and puts that key into the place of the
+    /// one before, unless a setting names the place. Killed at any moment, it leaves a store that opens.
+    /// </summary>
+    /// <param name="newMasterKeyFile">A file with 32 random bytes in base64, which stays as it is.</param>
+    /// <exception cref="OperatorFaultException">A file cannot be read or written, holds no key, or the key that is in use; nothing is changed.</exception>
+    /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
+    public Rewrapped Rewrap(string newMasterKeyFile)
     {
-        var keys = new SigningKeyStore(_dataSource, _protector.Value);
-        keys.MakeFirst(_settings.SigningAlgorithm, now);
-        return keys;
+        var (keys, secrets) = (0, 0);
+        StoreTransaction.Write(_dataSource, connection =>
+        {
+            // A change before this one may have been interrupted, or be about to settle: what it prepared is not to be overwritten.
+            _masterKey.Settle(connection);
+            if (_masterKey.IsOwn && File.Exists(_masterKey.Previous))
+            {
+                throw new OperatorFaultException(
+                    $"The master key of an earlier change is still in {_masterKey.Previous}; move it to where the backups from before that change are.");
+            }
+
+            var sample = MasterKey.Sample(connection) ?? throw new OperatorFaultException(
+                $"The store {_dataSource.File} holds nothing encrypted yet; put the master key into {_masterKey.File} and start the service.");
+            var before = _masterKey.For(connection);
+            if (sample.Opens(MasterKeyFile.Read(newMasterKeyFile)))
+            {
+                throw new OperatorFaultException($"The key in {newMasterKeyFile} is the master key in use already.");
+            }
+
+            var after = _masterKey.Prepare(newMasterKeyFile);
+            keys = SigningKeyStore.Rewrap(connection, before, after);
+            secrets = RegistryStore.Rewrap(connection, before, after);
+            StoreTransaction.CountVersion(connection);
+        });
+        SettleMasterKey();
+        return new Rewrapped(keys, secrets, _masterKey.File, _masterKey.IsOwn ? _masterKey.Previous : null);
+    }
+
+    /// <summary>Brings a change of the master key to its end that was interrupted after the store was changed.</summary>
+    /// <exception cref="OperatorFaultException">The files cannot be moved.</exception>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    public void SettleMasterKey()
+    {
+        if (_masterKey.IsPrepared)
+        {
+            StoreTransaction.Write(_dataSource, _masterKey.Settle);
+        }
     }
 
     /// <inheritdoc/>
     public void Dispose() => _dataSource.Dispose();
-
-    private KeyProtector OpenMasterKey()
-    {
-        var file = _settings.MasterKeyFile ?? MasterKeyFile.Beside(_dataSource.File);
-        if (!File.Exists(file))
-        {
-            if (_settings.MasterKeyFile is not null)
-            {
-                throw new OperatorFaultException(
-                    $"TokenService:MasterKeyFile is {file}, and there is no such file; make one with \"openssl rand -base64 32\", mode 0600.");
-            }
-
-            // Looked for once more: another process that starts for the first time makes the file before the key.
-            if ((SigningKeyStore.Any(_dataSource) || Registry.AnyEncrypted()) && !File.Exists(file))
-            {
-                throw new OperatorFaultException(
-                    $"The master key file {file} is missing, and the keys and secrets in the store {_dataSource.File} do not open without it; put it back.");
-            }
-
-            MasterKeyFile.Make(file);
-        }
-
-        return MasterKeyFile.Read(file);
-    }
 }

@@ -25,17 +25,16 @@ public sealed record StoreSnapshot(long Version, Registry Registry, SigningKeyRi
 /// last snapshot stays.
 /// </remarks>
 /// <param name="store">The store.</param>
-/// <param name="keys">Its signing keys.</param>
 /// <param name="health">Told whether the store answers.</param>
 /// <param name="logger">Told what was read.</param>
-public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth health, ILogger logger) : BackgroundService
+public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) : BackgroundService
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
     // Of which file the current snapshot is.
     private int _followed = store.DataSource.FollowFile();
 
-    private volatile StoreSnapshot _current = Read(store, keys);
+    private volatile StoreSnapshot _current = Read(store);
 
     /// <summary>What the store held when it was last read.</summary>
     public StoreSnapshot Current => _current;
@@ -48,7 +47,7 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
             var followed = store.DataSource.FollowFile();
             if (followed != _followed || StoreTransaction.Read(store.DataSource, StoreTransaction.Version) != _current.Version)
             {
-                _current = Read(store, keys);
+                _current = Read(store);
                 _followed = followed;
                 logger.StoreRead(_current.Registry.Clients.Count, _current.Registry.Resources.Count);
             }
@@ -78,6 +77,6 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
         }
     }
 
-    private static StoreSnapshot Read(Store store, SigningKeyStore keys) => StoreTransaction.Read(store.DataSource, connection =>
-        new StoreSnapshot(StoreTransaction.Version(connection), store.Registry.ReadWithSecrets(connection), new SigningKeyRing(keys.Read(connection))));
+    private static StoreSnapshot Read(Store store) => StoreTransaction.Read(store.DataSource, connection =>
+        new StoreSnapshot(StoreTransaction.Version(connection), store.Registry.ReadWithSecrets(connection), store.Keys.ReadRing(connection)));
 }
