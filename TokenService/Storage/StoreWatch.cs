@@ -37,6 +37,9 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
 
     private volatile StoreSnapshot _current = Read(store, keys);
 
+    /// <summary>Which tokens were revoked, by whichever process.</summary>
+    public RevokedTokens Revoked { get; } = ReadRevoked(store);
+
     /// <summary>What the store held when it was last read.</summary>
     public StoreSnapshot Current => _current;
 
@@ -46,7 +49,12 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
         try
         {
             _stale |= store.DataSource.FollowFile();
-            if (_stale || StoreTransaction.Read(store.DataSource, StoreTransaction.Version) != _current.Version)
+            var version = StoreTransaction.Read(store.DataSource, connection =>
+            {
+                Revoked.Read(connection, again: _stale);
+                return StoreTransaction.Version(connection);
+            });
+            if (_stale || version != _current.Version)
             {
                 _current = Read(store, keys);
                 _stale = false;
@@ -77,6 +85,13 @@ public sealed class StoreWatch(Store store, SigningKeyStore keys, StoreHealth he
             Refresh();
         }
     }
+
+    private static RevokedTokens ReadRevoked(Store store) => StoreTransaction.Read(store.DataSource, connection =>
+    {
+        var revoked = new RevokedTokens();
+        revoked.Read(connection, again: true);
+        return revoked;
+    });
 
     private static StoreSnapshot Read(Store store, SigningKeyStore keys) => StoreTransaction.Read(store.DataSource, connection =>
         new StoreSnapshot(StoreTransaction.Version(connection), store.Registry.ReadWithSecrets(connection), new SigningKeyRing(keys.Read(connection))));
