@@ -16,7 +16,9 @@ public sealed record IntrospectionResponse
     /// <summary>Of a live one: how it is used, <c>Bearer</c> (RFC 6750).</summary>
     public string? TokenType { get; init; }
 
+    // The serializer takes no property of this kind that is init-only.
+
     /// <summary>Of a live one: its claims, under their own names.</summary>
     [JsonExtensionData]
-    public IDictionary<string, JsonElement>? Claims { get; init; }
+    public IDictionary<string, JsonElement>? Claims { get; set; }
 }
