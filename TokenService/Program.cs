@@ -86,16 +86,20 @@ public static class Program
         var replay = new ReplayStore(store.DataSource, clock, logger.AssertionsNotNoted);
         var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay));
         IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
+        var revocations = new RevocationStore(store.DataSource, watch.Revoked, clock, logger.RevocationsNotNoted);
         var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), logger);
 
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
             new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, refusals, clock, logger),
+            new IntrospectionEndpoint(watch, authenticator, () => issuer.Value, refusals, clock),
+            new RevocationEndpoint(watch, authenticator, revocations, () => issuer.Value, refusals, clock, logger),
             new DiscoveryEndpoint(watch, grants, () => issuer.Value, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
             replay.Dispose();
+            revocations.Dispose();
             keySets.Dispose();
             store.Dispose();
         });

@@ -202,6 +202,61 @@ public sealed class NodeClientTests : IClassFixture<NodePackages>
         }
     }
 
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_introspects_a_token_and_finds_it_inactive_once_its_client_has_revoked_it()
+    {
+        await using var service = await RunningService.Start();
+        var token = (await service.Token("grant_type=client_credentials", $"{Sample.Job}:{Sample.JobSecret}")).AccessToken;
+        string[] api = [Issuer(service), Basic, Sample.Introspector, Sample.IntrospectorSecret, token];
+
+        var live = await Get("introspect", api);
+        live.GetProperty("active").GetBoolean().Should().BeTrue();
+        (live.GetProperty("client_id").GetString(), live.GetProperty("scope").GetString(), live.GetProperty("aud").GetString())
+            .Should().Be((Sample.Job, "catalog.search catalog.read", Sample.CatalogUri));
+
+        // Another client's revocation changes nothing, and looks the same to it.
+        foreach (var (id, secret, active) in ((string, string, bool)[])[(Sample.Wide, Sample.WideSecret, true), (Sample.Job, Sample.JobSecret, false)])
+        {
+            var revoked = await Get("revoke", Issuer(service), Basic, id, secret, token);
+            revoked.GetProperty("given").ValueKind.Should().Be(JsonValueKind.Null);
+            (await Get("introspect", api)).GetProperty("active").GetBoolean().Should().Be(active, id);
+        }
+
+        (await Get("introspect", api)).EnumerateObject().Should().ContainSingle();
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_introspects_and_revokes_with_every_way_of_authentication()
+    {
+        AssertingClient[] asserting = [new("RS256"), new("ES256"), new("HS256")];
+        await using var service = await RunningService.Start(
+            folder: null, clock: null, AssertingClient.File(asserting).Replace("\"scope\"", "\"introspection\": true, \"scope\"", StringComparison.Ordinal));
+        foreach (var client in asserting)
+        {
+            var token = (await Get("jose", Issuer(service), client.Method, client.Id, client.Secret, Sample.CatalogUri, "RS256"))
+                .GetProperty("response").GetProperty("access_token").GetString()!;
+            string[] args = [Issuer(service), client.Method, client.Id, client.Secret, token];
+
+            (await Get("introspect", args)).GetProperty("active").GetBoolean().Should().BeTrue(client.Method);
+            await Get("revoke", args);
+            (await Get("introspect", args)).GetProperty("active").GetBoolean().Should().BeFalse(client.Method);
+        }
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_reports_who_may_not_introspect_and_who_is_not_proved()
+    {
+        await using var service = await RunningService.Start();
+
+        var notAllowed = await Refusal("introspect", Issuer(service), Basic, Sample.Job, Sample.JobSecret, "whatever");
+        (notAllowed.GetProperty("status").GetInt32(), notAllowed.GetProperty("error").GetString()).Should().Be((403, "unauthorized_client"));
+        foreach (var mode in (string[])["introspect", "revoke"])
+        {
+            var notProved = await Refusal(mode, Issuer(service), Basic, Sample.Introspector, "another-secret", "whatever");
+            (notProved.GetProperty("status").GetInt32(), notProved.GetProperty("error").GetString()).Should().Be((401, "invalid_client"), mode);
+        }
+    }
+
     private static async Task GetsATokenByAssertion(RunningService service, AssertingClient client)
     {
         foreach (var library in s_libraries)

@@ -130,6 +130,44 @@ public sealed class CatalogApiTests(CatalogApiTests.Fixture fixture) : IClassFix
     }
 
     [Fact]
+    public async Task A_revoked_token_is_accepted_by_the_API_that_checks_on_its_own_and_refused_by_the_one_that_introspects()
+    {
+        var (revoked, live) = (await fixture.Token(), await fixture.Token());
+        foreach (var api in (Uri[])[fixture.Api, fixture.IntrospectingApi])
+        {
+            (await Get("/documents", revoked, api)).Status.Should().Be(200);
+        }
+
+        (await fixture.Service.Revoke(revoked)).Status.Should().Be(200);
+
+        (await Get("/documents", revoked)).Status.Should().Be(200);
+        Refused(await Get("/documents", revoked, fixture.IntrospectingApi), 401, "Bearer error=\"invalid_token\"");
+        (await Get("/documents", live, fixture.IntrospectingApi)).Status.Should().Be(200);
+    }
+
+    [Fact]
+    public async Task The_API_that_introspects_still_checks_all_the_rest()
+    {
+        Refused(await Get("/documents", null, fixture.IntrospectingApi), 401, "Bearer");
+        Refused(await Get("/documents", fixture.ExpiredToken, fixture.IntrospectingApi), 401, "Bearer error=\"invalid_token\"");
+        Refused(
+            await Get("/documents/3", await fixture.Token("&scope=catalog.search"), fixture.IntrospectingApi), 403, "Bearer error=\"insufficient_scope\"");
+        var orders = (await fixture.Service.Token(
+            $"grant_type=client_credentials&resource={Uri.EscapeDataString(Sample.OrdersUri)}", $"{Sample.Wide}:{Sample.WideSecret}")).AccessToken;
+        Refused(await Get("/documents", orders, fixture.IntrospectingApi), 401, "Bearer error=\"invalid_token\"");
+    }
+
+    [Fact]
+    public async Task The_API_lets_nobody_in_where_it_may_not_ask()
+    {
+        var api = new Uri($"http://127.0.0.1:{RunningProgram.FreePort()}");
+        await using var program = await fixture.StartApi(
+            api, $"--Introspection:ClientId={Sample.Introspector}", "--Introspection:ClientSecret=wrong");
+
+        (await Get("/documents", await fixture.Token(), api)).Status.Should().Be(500);
+    }
+
+    [Fact]
     public async Task The_reporting_job_calls_the_API_several_times_with_one_token()
     {
         var finished = await RunningProgram.Run(
@@ -164,9 +202,9 @@ public sealed class CatalogApiTests(CatalogApiTests.Fixture fixture) : IClassFix
         answer.Response.Headers.WwwAuthenticate.ToString().Should().StartWith(challenge);
     }
 
-    private async Task<Answer> Get(string path, string? token)
+    private async Task<Answer> Get(string path, string? token, Uri? api = null)
     {
-        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(fixture.Api, path));
+        using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(api ?? fixture.Api, path));
         request.Headers.Authorization = token is null ? null : new AuthenticationHeaderValue("Bearer", token);
         using var response = await fixture.Http.SendAsync(request);
         return await Answer.Of(response);
@@ -175,12 +213,15 @@ public sealed class CatalogApiTests(CatalogApiTests.Fixture fixture) : IClassFix
     public sealed class Fixture : IAsyncLifetime
     {
         private RunningProgram _api = null!;
+        private RunningProgram _introspectingApi = null!;
 
         internal RunningService Service { get; private set; } = null!;
 
         internal HttpClient Http { get; } = new();
 
         internal Uri Api { get; private set; } = null!;
+
+        internal Uri IntrospectingApi { get; private set; } = null!;
 
         internal string ExpiredToken { get; private set; } = null!;
 
@@ -195,15 +236,24 @@ public sealed class CatalogApiTests(CatalogApiTests.Fixture fixture) : IClassFix
             clock.SetUtcNow(DateTimeOffset.UtcNow);
 
             Api = new Uri($"http://127.0.0.1:{RunningProgram.FreePort()}");
-            _api = await RunningProgram.Start(
-                Repository.Built("samples/CatalogApi", "CatalogApi"),
-                [$"--urls={Api}", "--environment=Development", $"--Issuer={Service.Url.ToString().TrimEnd('/')}", $"--Audience={Sample.CatalogUri}"],
-                new Uri(Api, "/documents"));
+            _api = await StartApi(Api);
+            IntrospectingApi = new Uri($"http://127.0.0.1:{RunningProgram.FreePort()}");
+            _introspectingApi = await StartApi(
+                IntrospectingApi, $"--Introspection:ClientId={Sample.Introspector}", $"--Introspection:ClientSecret={Sample.IntrospectorSecret}");
         }
+
+        internal Task<RunningProgram> StartApi(Uri api, params string[] settings) => RunningProgram.Start(
+            Repository.Built("samples/CatalogApi", "CatalogApi"),
+            [
+                $"--urls={api}", "--environment=Development", $"--Issuer={Service.Url.ToString().TrimEnd('/')}", $"--Audience={Sample.CatalogUri}",
+                .. settings,
+            ],
+            new Uri(api, "/documents"));
 
         public async Task DisposeAsync()
         {
             await _api.DisposeAsync();
+            await _introspectingApi.DisposeAsync();
             await Service.DisposeAsync();
             Http.Dispose();
         }

@@ -32,7 +32,7 @@ internal static class Sample
             { "client_id": "{{FormJob}}", "token_endpoint_auth_method": "client_secret_post", "client_secret": "{{FormSecret}}",
               "scope": "catalog.search" },
             { "client_id": "{{Wide}}", "client_secret": "{{WideSecret}}", "scope": "orders.read catalog.read" },
-            { "client_id": "{{Introspector}}", "grant_types": [], "client_secret": "{{IntrospectorSecret}}" }
+            { "client_id": "{{Introspector}}", "grant_types": [], "client_secret": "{{IntrospectorSecret}}", "introspection": ["{{CatalogUri}}"] }
           ]
         }
         """;

@@ -130,6 +130,14 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
             {
                 throw Contradiction($"clients[{index}].scope names {Printable.Quote(unknown)}, which is no resource's scope");
             }
+
+            foreach (var (position, uri) in client.IntrospectedResources.Index())
+            {
+                if (!resources.Concat(byCommand).Any(resource => resource.Uri == uri))
+                {
+                    throw Contradiction($"clients[{index}].introspection[{position}] names {Printable.Quote(uri)}, which is no resource");
+                }
+            }
         }
 
         foreach (var client in current.Clients.Where(client => client.Origin == Origin.Command))
@@ -179,6 +187,7 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
         ("jwks", old.Keys.SequenceEqual(wanted.Keys)),
         ("jwks_uri", old.JwksUri?.OriginalString == wanted.JwksUri?.OriginalString),
         ("token_endpoint_auth_signing_alg", old.AssertionAlgorithm == wanted.AssertionAlgorithm),
+        ("introspection", old.IntrospectsAll == wanted.IntrospectsAll && old.IntrospectedResources.SequenceEqual(wanted.IntrospectedResources)),
         ("client_secret", Sorted(old.Secrets).SequenceEqual(Sorted(wanted.Secrets))));
 
     private static ImmutableArray<string> Names(params ReadOnlySpan<(string Member, bool Same)> members)

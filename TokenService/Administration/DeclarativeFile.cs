@@ -208,6 +208,9 @@ public sealed class DeclarativeFile
                 case "token_endpoint_auth_signing_alg":
                     client = client with { TokenEndpointAuthSigningAlg = Text(value, place) };
                     break;
+                case "introspection":
+                    client = ReadIntrospection(client, value, place);
+                    break;
                 case "client_secret_expires_at":
                     client = client with { ClientSecretExpiresAt = Number(value, place) };
                     break;
@@ -218,6 +221,20 @@ public sealed class DeclarativeFile
         }
 
         return client;
+    }
+
+    private ClientMetadata ReadIntrospection(ClientMetadata client, JsonElement value, string at)
+    {
+        switch (value.ValueKind)
+        {
+            case JsonValueKind.True or JsonValueKind.False:
+                return client with { IntrospectsAll = value.ValueKind == JsonValueKind.True };
+            case JsonValueKind.Array:
+                return client with { IntrospectedResources = [.. Items(value, at, Text).Distinct()] };
+            default:
+                WrongType(at, "true, false or an array of resources", value);
+                return client;
+        }
     }
 
     private ImmutableArray<ClientKey> Keys(JsonElement set, string at)

@@ -39,6 +39,12 @@ public sealed record Client
     /// <summary><c>token_endpoint_auth_signing_alg</c>: the only algorithm that is accepted from it, where it is narrowed to one.</summary>
     public string? AssertionAlgorithm { get; init; }
 
+    /// <summary><c>introspection</c>: whether it may ask about the tokens for every resource.</summary>
+    public bool IntrospectsAll { get; init; }
+
+    /// <summary><c>introspection</c>: the URIs of the resources for which it may ask about tokens, where it is not every one.</summary>
+    public ImmutableArray<string> IntrospectedResources { get; init; } = [];
+
     /// <summary>Whether it is switched off: it gets no tokens.</summary>
     public bool Disabled { get; init; }
 

@@ -47,6 +47,12 @@ public sealed record ClientMetadata
     /// <summary><c>token_endpoint_auth_signing_alg</c>.</summary>
     public string? TokenEndpointAuthSigningAlg { get; init; }
 
+    /// <summary><c>introspection</c> as <see langword="true"/>: it may ask about the tokens for every resource.</summary>
+    public bool IntrospectsAll { get; init; }
+
+    /// <summary><c>introspection</c> as a list: the URIs of the resources for which it may ask about tokens.</summary>
+    public ImmutableArray<string> IntrospectedResources { get; init; } = [];
+
     /// <summary>The client that this describes. Only for metadata that passed <see cref="ClientMetadataRules"/>.</summary>
     public Client ToClient(Origin origin) => new()
     {
@@ -59,6 +65,8 @@ public sealed record ClientMetadata
         Keys = Jwks ?? [],
         JwksUri = JwksUri is null ? null : new Uri(JwksUri),
         AssertionAlgorithm = TokenEndpointAuthSigningAlg,
+        IntrospectsAll = IntrospectsAll,
+        IntrospectedResources = IntrospectedResources,
         Secrets =
         [
             .. ClientSecrets

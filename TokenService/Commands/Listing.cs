@@ -1,5 +1,6 @@
 using System.Collections.Generic;
 using System.Linq;
+using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
 using TokenService.Administration;
 using TokenService.Clients;
@@ -32,6 +33,8 @@ internal static class Listing
         Jwks = client.Keys.IsEmpty ? null : new Jwks { Keys = [.. client.Keys.Select(key => key.Jwk)] },
         JwksUri = client.JwksUri?.OriginalString,
         TokenEndpointAuthSigningAlg = client.AssertionAlgorithm,
+        Introspection = client.IntrospectsAll ? true
+            : client.IntrospectedResources.IsEmpty ? null : new JsonArray([.. client.IntrospectedResources.Select(uri => (JsonNode)uri)]),
         RegisteredBy = Word(client.Origin),
     };
 
@@ -90,6 +93,9 @@ internal sealed record ClientListing
     public string? JwksUri { get; init; }
 
     public string? TokenEndpointAuthSigningAlg { get; init; }
+
+    /// <summary><see langword="true"/>, or an array of resources.</summary>
+    public JsonNode? Introspection { get; init; }
 
     /// <summary>Only of a client that was made just now.</summary>
     public string? ClientSecret { get; init; }

@@ -28,6 +28,8 @@ public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> gran
         {
             Issuer = issuer(),
             TokenEndpoint = issuer() + EndpointPaths.Token,
+            IntrospectionEndpoint = issuer() + EndpointPaths.Introspection,
+            RevocationEndpoint = issuer() + EndpointPaths.Revocation,
             JwksUri = issuer() + EndpointPaths.Jwks,
             GrantTypesSupported = _grantTypes,
             ScopesSupported = [.. registry.Resources.SelectMany(resource => resource.Scopes).Select(scope => scope.Name).Order(StringComparer.Ordinal)],

@@ -26,6 +26,21 @@ public static class OAuthResults
         return Write(http, 200, token, ProtocolJson.Default.TokenResponse);
     }
 
+    /// <summary>Writes what there is to know of a token (RFC 7662 §2.2).</summary>
+    public static Task Write(HttpContext http, IntrospectionResponse answer)
+    {
+        NoStore(http.Response);
+        return Write(http, 200, answer, ProtocolJson.Default.IntrospectionResponse);
+    }
+
+    /// <summary>Answers that all is well, with nothing more to say (RFC 7009 §2.2).</summary>
+    public static void WriteNothing(HttpContext http)
+    {
+        NoStore(http.Response);
+        http.Response.StatusCode = 200;
+        http.Response.ContentLength = 0;
+    }
+
     /// <summary>Writes a refusal (RFC 6749 §5.2).</summary>
     public static Task Write(HttpContext http, OAuthError error, string traceId)
     {

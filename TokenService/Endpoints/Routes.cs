@@ -17,10 +17,20 @@ public static class Routes
     /// <param name="app">Where to.</param>
     /// <param name="issuerPath">The path of the issuer, or an empty text; the endpoints are under it, health is at the root.</param>
     /// <param name="token">The token endpoint.</param>
+    /// <param name="introspection">The introspection endpoint.</param>
+    /// <param name="revocation">The revocation endpoint.</param>
     /// <param name="discovery">Metadata and keys.</param>
-    public static void MapTokenService(this IEndpointRouteBuilder app, string issuerPath, TokenEndpoint token, DiscoveryEndpoint discovery)
+    public static void MapTokenService(
+        this IEndpointRouteBuilder app,
+        string issuerPath,
+        TokenEndpoint token,
+        IntrospectionEndpoint introspection,
+        RevocationEndpoint revocation,
+        DiscoveryEndpoint discovery)
     {
         app.Map(issuerPath + EndpointPaths.Token, token.Handle);
+        app.Map(issuerPath + EndpointPaths.Introspection, introspection.Handle);
+        app.Map(issuerPath + EndpointPaths.Revocation, revocation.Handle);
         app.MapMethods(issuerPath + EndpointPaths.Jwks, s_read, discovery.Jwks);
         foreach (var document in (ReadOnlySpan<string>)["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration"])
         {

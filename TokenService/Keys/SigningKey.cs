@@ -11,7 +11,11 @@ public sealed class SigningKey
 {
     private const int RsaBits = 2048;
 
+    // The key keeps its own verifier. The library's shared cache would keep those of keys that are gone.
+    private static readonly CryptoProviderFactory s_uncached = new() { CacheSignatureProviders = false };
+
     private readonly AsymmetricAlgorithm _keyPair;
+    private readonly Lazy<SignatureProvider> _verifier;
 
     private SigningKey(string algorithm, AsymmetricAlgorithm keyPair)
     {
@@ -28,6 +32,7 @@ public sealed class SigningKey
         };
         key.KeyId = Kid;
         Credentials = new SigningCredentials(key, algorithm);
+        _verifier = new(() => s_uncached.CreateForVerifying(key, algorithm, cacheProvider: false));
     }
 
     /// <summary>The key identifier: the RFC 7638 thumbprint of the public key.</summary>
@@ -98,6 +103,11 @@ public sealed class SigningKey
 
     /// <summary>The private key in PKCS #8 (DER), for <see cref="KeyProtector"/> and the file that <c>new-key</c> writes.</summary>
     public byte[] ExportPrivateKey() => _keyPair.ExportPkcs8PrivateKey();
+
+    /// <summary>Whether this is a signature by this key and its algorithm.</summary>
+    /// <param name="content">What was signed.</param>
+    /// <param name="signature">The signature as a JWS has it (RFC 7518 §3.3 to §3.5).</param>
+    public bool Verifies(byte[] content, byte[] signature) => _verifier.Value.Verify(content, signature);
 
     private static PublicJwk PublicPart(string algorithm, AsymmetricAlgorithm keyPair)
     {

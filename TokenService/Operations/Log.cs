@@ -69,6 +69,14 @@ public static partial class Log
     [LoggerMessage(52, LogLevel.Error, "The signing keys stay as they are, and the next one is tried again in a minute: {fault}")]
     public static partial void KeysNotChanged(this ILogger logger, string fault);
 
+    /// <summary>A client took back a token. Its id says nothing to who has not the token.</summary>
+    [LoggerMessage(14, LogLevel.Information, "Client {clientId} revoked its token {tokenId} (trace_id {traceId})")]
+    public static partial void TokenRevoked(this ILogger logger, string clientId, string tokenId, string traceId);
+
+    /// <summary>Revocations could not be noted, so they were answered with 503.</summary>
+    [LoggerMessage(34, LogLevel.Error, "Tokens cannot be revoked while the store does not take the note of it. {fault}")]
+    public static partial void RevocationsNotNoted(this ILogger logger, string fault);
+
     /// <summary>A fault of our own in a request.</summary>
     [LoggerMessage(40, LogLevel.Error, "Failed to answer {path} (trace_id {traceId})")]
     public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);

@@ -11,6 +11,12 @@ public sealed record AuthorizationServerMetadata
     /// <summary><c>token_endpoint</c>.</summary>
     public required string TokenEndpoint { get; init; }
 
+    /// <summary><c>introspection_endpoint</c>.</summary>
+    public required string IntrospectionEndpoint { get; init; }
+
+    /// <summary><c>revocation_endpoint</c>.</summary>
+    public required string RevocationEndpoint { get; init; }
+
     /// <summary><c>jwks_uri</c>.</summary>
     public required string JwksUri { get; init; }
 
@@ -28,4 +34,16 @@ public sealed record AuthorizationServerMetadata
 
     /// <summary><c>token_endpoint_auth_signing_alg_values_supported</c>: what client assertions may be signed with.</summary>
     public required IReadOnlyList<string> TokenEndpointAuthSigningAlgValuesSupported { get; init; }
+
+    /// <summary><c>introspection_endpoint_auth_methods_supported</c>: the same, since a client authenticates itself alike everywhere.</summary>
+    public IReadOnlyList<string> IntrospectionEndpointAuthMethodsSupported => TokenEndpointAuthMethodsSupported;
+
+    /// <summary><c>introspection_endpoint_auth_signing_alg_values_supported</c>.</summary>
+    public IReadOnlyList<string> IntrospectionEndpointAuthSigningAlgValuesSupported => TokenEndpointAuthSigningAlgValuesSupported;
+
+    /// <summary><c>revocation_endpoint_auth_methods_supported</c>.</summary>
+    public IReadOnlyList<string> RevocationEndpointAuthMethodsSupported => TokenEndpointAuthMethodsSupported;
+
+    /// <summary><c>revocation_endpoint_auth_signing_alg_values_supported</c>.</summary>
+    public IReadOnlyList<string> RevocationEndpointAuthSigningAlgValuesSupported => TokenEndpointAuthSigningAlgValuesSupported;
 }

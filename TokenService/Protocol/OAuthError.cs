@@ -105,6 +105,10 @@ public sealed record OAuthError
     public static OAuthError UnauthorizedClient(string reason)
         => new("unauthorized_client", 400, "The client is not registered for this grant (grant_types).", reason);
 
+    /// <summary>403: a client that asks about a token, and is registered for no introspection.</summary>
+    public static OAuthError IntrospectionNotAllowed(string reason)
+        => new("unauthorized_client", 403, "The client is not registered for introspection (introspection).", reason);
+
     /// <summary>400: a scope that is malformed, unknown or not this client's, or none left.</summary>
     public static OAuthError InvalidScope(string description, string reason)
         => new("invalid_scope", 400, description, reason);

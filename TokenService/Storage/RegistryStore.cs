@@ -38,6 +38,9 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
     private const string SecretsTable = "client_secrets";
     private const string SecretPurpose = "client_secret";
 
+    // No URI of a resource: those are absolute.
+    private const string EveryResource = "*";
+
     /// <summary>Reads all of it, as it is at one moment; no secret is opened.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     public Registry Read() => StoreTransaction.Read(dataSource, connection => Read(connection));
@@ -111,7 +114,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
             connection.Query(
                 """
                 SELECT client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                    jwks, jwks_uri, token_endpoint_auth_signing_alg
+                    jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection
                 FROM clients
                 """,
                 row => new Client
@@ -127,6 +130,8 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
                     Keys = row.GetText(8) is { } jwks ? ReadKeys(jwks) : [],
                     JwksUri = row.GetText(9) is { } uri ? new Uri(uri) : null,
                     AssertionAlgorithm = row.GetText(10),
+                    IntrospectsAll = row.GetText(11) == EveryResource,
+                    IntrospectedResources = row.GetText(11) is { } uris and not EveryResource ? Words(uris) : [],
                     Secrets = [.. secrets[row.GetString(0)]],
                 }),
             connection.Query("SELECT resource, name, origin FROM resources", row => new Resource
@@ -195,8 +200,8 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
             """
             INSERT INTO clients
                 (client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                jwks, jwks_uri, token_endpoint_auth_signing_alg)
-            VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm)
+                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection)
+            VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm, @introspection)
             ON CONFLICT (client_id) DO UPDATE SET
                 client_name = excluded.client_name,
                 token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -207,7 +212,8 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
                 origin = excluded.origin,
                 jwks = excluded.jwks,
                 jwks_uri = excluded.jwks_uri,
-                token_endpoint_auth_signing_alg = excluded.token_endpoint_auth_signing_alg
+                token_endpoint_auth_signing_alg = excluded.token_endpoint_auth_signing_alg,
+                introspection = excluded.introspection
             """,
             ("@id", client.ClientId),
             ("@name", client.Name),
@@ -219,7 +225,9 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
             ("@origin", (int)client.Origin),
             ("@jwks", client.Keys.IsEmpty ? null : WriteKeys(client.Keys)),
             ("@jwksUri", client.JwksUri?.OriginalString),
-            ("@algorithm", client.AssertionAlgorithm));
+            ("@algorithm", client.AssertionAlgorithm),
+            ("@introspection", client.IntrospectsAll ? EveryResource
+                : client.IntrospectedResources.IsEmpty ? null : string.Join(' ', client.IntrospectedResources)));
         foreach (var gone in secretsBefore.Where(old => !client.Secrets.Any(secret => secret.Hash.SequenceEqual(old.Hash))))
         {
             connection.Execute(

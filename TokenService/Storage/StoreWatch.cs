@@ -36,6 +36,9 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
 
     private volatile StoreSnapshot _current = Read(store);
 
+    /// <summary>Which tokens were revoked, by whichever process.</summary>
+    public RevokedTokens Revoked { get; } = ReadRevoked(store);
+
     /// <summary>What the store held when it was last read.</summary>
     public StoreSnapshot Current => _current;
 
@@ -45,7 +48,13 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
         try
         {
             var followed = store.DataSource.FollowFile();
-            if (followed != _followed || StoreTransaction.Read(store.DataSource, StoreTransaction.Version) != _current.Version)
+            var another = followed != _followed;
+            var version = StoreTransaction.Read(store.DataSource, connection =>
+            {
+                Revoked.Read(connection, again: another);
+                return StoreTransaction.Version(connection);
+            });
+            if (another || version != _current.Version)
             {
                 _current = Read(store);
                 _followed = followed;
@@ -76,6 +85,13 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
             Refresh();
         }
     }
+
+    private static RevokedTokens ReadRevoked(Store store) => StoreTransaction.Read(store.DataSource, connection =>
+    {
+        var revoked = new RevokedTokens();
+        revoked.Read(connection, again: true);
+        return revoked;
+    });
 
     private static StoreSnapshot Read(Store store) => StoreTransaction.Read(store.DataSource, connection =>
         new StoreSnapshot(StoreTransaction.Version(connection), store.Registry.ReadWithSecrets(connection), store.Keys.ReadRing(connection)));

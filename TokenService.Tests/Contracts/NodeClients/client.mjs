@@ -61,6 +61,23 @@ const modes = {
     return verify(response, config.serverMetadata().jwks_uri, issuer, audience, algorithm);
   },
 
+  // As a resource server that asks whether a token is live (RFC 7662).
+  async introspect(issuer, authentication, id, secret, token) {
+    const server = await discover(issuer, 'oauth2');
+    const client = { client_id: id };
+    const proof = await authentications[authentication](oauth, secret);
+    const response = await oauth.introspectionRequest(server, client, proof, token, insecure);
+    return oauth.processIntrospectionResponse(server, client, response);
+  },
+
+  // As a client that takes its token back (RFC 7009). The library gives nothing where all is well.
+  async revoke(issuer, authentication, id, secret, token) {
+    const server = await discover(issuer, 'oauth2');
+    const proof = await authentications[authentication](oauth, secret);
+    const response = await oauth.revocationRequest(server, { client_id: id }, proof, token, insecure);
+    return { given: await oauth.processRevocationResponse(response) ?? null };
+  },
+
   // By the checks of RFC 9068 that oauth4webapi has built in.
   async rfc9068(issuer, authentication, id, secret, audience, algorithm) {
     const server = await discover(issuer, 'oauth2');

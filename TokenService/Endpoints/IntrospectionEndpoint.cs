@@ -1,0 +1,67 @@
+using System;
+using System.Linq;
+using System.Threading.Tasks;
+using Microsoft.AspNetCore.Http;
+using TokenService.Authentication;
+using TokenService.Clients;
+using TokenService.Protocol;
+using TokenService.Storage;
+using TokenService.Tokens;
+
+namespace TokenService.Endpoints;
+
+/// <summary>The introspection endpoint (RFC 7662 §2): whether a token is live, and what is in it.</summary>
+/// <param name="store">Clients, resources, keys and revocations.</param>
+/// <param name="authenticator">Finds out who the caller is.</param>
+/// <param name="issuer">The issuer, known once the service listens.</param>
+/// <param name="refusals">Answers what is refused.</param>
+/// <param name="clock">The clock.</param>
+public sealed class IntrospectionEndpoint(
+    StoreWatch store, ClientAuthenticator authenticator, Func<string> issuer, Refusals refusals, TimeProvider clock)
+{
+    /// <summary>Answers one request.</summary>
+    public async Task Handle(HttpContext http)
+    {
+        var traceId = OAuthResults.TraceId();
+        if ((await Decide(http, store.Current, clock.GetUtcNow())).Refused(out var error, out var answer))
+        {
+            await refusals.Answer(http, error, traceId);
+            return;
+        }
+
+        await OAuthResults.Write(http, answer);
+    }
+
+    private async Task<Result<IntrospectionResponse>> Decide(HttpContext http, StoreSnapshot snapshot, DateTimeOffset now)
+    {
+        if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
+            || parameters.ToTokenQuery().Refused(out error, out var query)
+            || (await authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var caller))
+        {
+            return error;
+        }
+
+        if (caller.Client is { IntrospectsAll: false, IntrospectedResources.IsEmpty: true })
+        {
+            return OAuthError.IntrospectionNotAllowed($"client {Printable.Quote(caller.Client.ClientId)} asked about a token, and is registered for no introspection");
+        }
+
+        // What a live token is, in one place. Why one is not live, nobody is told: the caller could learn of tokens that are not its own.
+        return AccessTokenReader.Read(query.Token!.Value.Reveal(), issuer(), snapshot.Keys, now) is { } token
+            && !store.Revoked.Contains(token)
+            && snapshot.Registry.FindClient(token.ClientId) is { Disabled: false }
+            && MaySee(caller.Client, token)
+            ? new IntrospectionResponse
+            {
+                Active = true,
+                TokenType = "Bearer",
+                Claims = token.Claims.EnumerateObject().ToDictionary(claim => claim.Name, claim => claim.Value, StringComparer.Ordinal),
+            }
+            : IntrospectionResponse.Inactive;
+    }
+
+    // One of several resources is enough. A resource server takes a token that names it beside others (RFC 7519 §4.1.3), so it must be able
+    // to ask about it; and the answer tells it nothing but whether the token is revoked: all the rest it reads in the token.
+    private static bool MaySee(Client caller, AccessToken token)
+        => caller.IntrospectsAll || token.Audience.Any(resource => caller.IntrospectedResources.Contains(resource));
+}

@@ -1,0 +1,84 @@
+using System;
+using System.Collections.Generic;
+using System.Data.Common;
+using System.Linq;
+using System.Threading.Tasks;
+using TokenService.Tokens;
+
+namespace TokenService.Storage;
+
+/// <summary>
+/// Notes revoked tokens in the store, many in one transaction, and removes each note once its token would have expired, a minute late for
+/// replicas whose clocks are behind.
+/// </summary>
+public sealed class RevocationStore : IDisposable
+{
+    private static readonly TimeSpan s_kept = TimeSpan.FromMinutes(1);
+
+    private readonly RevokedTokens _revoked;
+    private readonly TimeProvider _clock;
+    private readonly GroupCommit<AccessToken> _notes;
+
+    /// <summary>Starts the writer.</summary>
+    /// <param name="dataSource">The store, its schema up to date.</param>
+    /// <param name="revoked">Told of each revocation that is in the store.</param>
+    /// <param name="clock">The clock.</param>
+    /// <param name="tell">Told each time that the store does not take the notes, and why.</param>
+    public RevocationStore(DbDataSource dataSource, RevokedTokens revoked, TimeProvider clock, Action<string> tell)
+        => (_revoked, _clock, _notes) = (revoked, clock, new(dataSource, "revoked tokens", clock, Insert, RemoveOld, tell));
+
+    /// <summary>Revokes a token.</summary>
+    /// <returns>Whether it is revoked, so that a crash does not undo it; where not, it is in doubt and may be tried again.</returns>
+    public async ValueTask<bool> Revoke(AccessToken token)
+    {
+        // Once is enough: whoever revokes the same token over and over costs no writes.
+        if (_revoked.Contains(token))
+        {
+            return true;
+        }
+
+        var written = await _notes.Write(token);
+        if (written)
+        {
+            _revoked.Add(token);
+        }
+
+        return written;
+    }
+
+    /// <summary>Writes what is waiting, and ends.</summary>
+    public void Dispose() => _notes.Dispose();
+
+    private static void Insert(DbConnection connection, IEnumerable<AccessToken> tokens)
+    {
+        using var insert = connection.Command(
+            "INSERT INTO revoked_tokens (jti, expires_at) VALUES (@jti, @expiresAt) ON CONFLICT (jti) DO NOTHING",
+            [("@jti", ""), ("@expiresAt", 0L)]);
+        foreach (var token in tokens)
+        {
+            insert.Parameters[0].Value = token.TokenId;
+            insert.Parameters[1].Value = token.ExpiresAt.ToUnixTimeMilliseconds();
+            insert.ExecuteNonQuery();
+        }
+    }
+
+    private int RemoveOld(DbConnection connection, int most)
+    {
+        var until = (_clock.GetUtcNow() - s_kept).ToUnixTimeMilliseconds();
+        var gone = connection.Query(
+            """
+            DELETE FROM revoked_tokens WHERE id IN (SELECT id FROM revoked_tokens WHERE expires_at < @until ORDER BY expires_at LIMIT @most)
+            RETURNING expires_at
+            """,
+            row => row.GetInt64(0),
+            ("@until", until),
+            ("@most", most));
+        if (gone.Count > 0)
+        {
+            connection.Execute("UPDATE revoked_tokens_horizon SET expires_at = @until WHERE expires_at < @until", ("@until", gone.Max()));
+        }
+
+        _revoked.Forget(until);
+        return gone.Count;
+    }
+}
