@@ -66,9 +66,9 @@ public static class Program
         var content = settings.ApplyFile is null ? null : DeclarativeFile.Load(settings.ApplyFile, settings.Development);
         if (content is not null)
         {
-            ApplyFile.Once(content, store.Registry);
+            ApplyFile.Once(content, store.Registry, clock.GetUtcNow());
             builder.Services.AddHostedService(services => new ApplyFile(
-                settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, Logger(services)));
+                settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, clock, Logger(services)));
         }
 
         ConfigureHost(builder);
@@ -82,6 +82,7 @@ public static class Program
             LazyThreadSafetyMode.PublicationOnly);
         var keySets = new ClientKeySets(clock, (uri, fault) => logger.KeysNotFetched(uri.AbsoluteUri, fault));
         var replay = new ReplayStore(store.DataSource, clock, logger.AssertionsNotNoted);
+        var uses = new CredentialUses(store.DataSource, clock, logger.UsesNotWritten);
         var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay));
         IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
         var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), logger);
@@ -89,11 +90,12 @@ public static class Program
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, refusals, clock, logger),
+            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, refusals, uses, clock, logger),
             new DiscoveryEndpoint(watch, grants, () => issuer.Value));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
             replay.Dispose();
+            uses.Dispose();
             keySets.Dispose();
             store.Dispose();
         });

@@ -44,10 +44,15 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
             return OAuthError.InvalidClient(assertion.Subject!, "is unknown");
         }
 
-        var error = FindMismatch(client, assertion.Algorithm!) ?? (client.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
-            ? ClientSecretJwt.FindFault(client, assertion, now)
-            : await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation));
-        if (error is not null)
+        if (FindMismatch(client, assertion.Algorithm!) is { } mismatch)
+        {
+            return mismatch;
+        }
+
+        var found = client.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
+            ? ClientSecretJwt.FindCredential(client, assertion, now)
+            : await PrivateKeyJwt.FindCredential(client, assertion, keySets, cancellation);
+        if (found.Refused(out var error, out var credential))
         {
             return error;
         }
@@ -59,7 +64,7 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
 
         return await replay.Use(client.ClientId, assertion.TokenId!, AssertionRules.EndOf(assertion)) switch
         {
-            ReplayVerdict.FirstUse => new AuthenticatedClient(client),
+            ReplayVerdict.FirstUse => new AuthenticatedClient(client, credential),
             ReplayVerdict.UsedBefore => OAuthError.InvalidClient(client.ClientId, "sent an assertion that was used before: each needs a jti of its own"),
             _ => OAuthError.TemporarilyUnavailable(
                 s_storeRetry, $"client {Printable.Quote(client.ClientId)} sent a right assertion, and the store could not note its jti"),

@@ -1,4 +1,6 @@
+using System;
 using System.Collections.Generic;
+using System.Globalization;
 using System.Linq;
 using System.Text.Json.Serialization;
 using TokenService.Administration;
@@ -11,6 +13,11 @@ namespace TokenService.Commands;
 internal static class Listing
 {
     public static string Word(Origin origin) => origin == Origin.File ? "file" : "command";
+
+    public static string State(Client client) => client.Disabled ? "disabled" : "enabled";
+
+    /// <summary>A time for people, to the second, in UTC.</summary>
+    public static string Time(DateTimeOffset? time, string otherwise) => time?.ToString("u", CultureInfo.InvariantCulture) ?? otherwise;
 
     public static ResourceListing Of(Resource resource) => new()
     {
@@ -32,12 +39,24 @@ internal static class Listing
         JwksUri = client.JwksUri?.OriginalString,
         TokenEndpointAuthSigningAlg = client.AssertionAlgorithm,
         RegisteredBy = Word(client.Origin),
+        Disabled = client.Disabled,
+        ClientIdIssuedAt = client.IssuedAt?.ToUnixTimeSeconds(),
+    };
+
+    public static ClientListing Of(ClientInUse client) => Of(client.Client) with { LastUsedAt = client.LastUsedAt?.ToUnixTimeSeconds() };
+
+    /// <summary>With each of its credentials.</summary>
+    public static ClientListing All(ClientInUse client) => Of(client) with
+    {
+        Secrets = [.. client.Secrets.Select(entry => new SecretListing(
+            entry.Secret.Id, entry.Secret.ExpiresAt?.ToUnixTimeSeconds(), Word(entry.Secret.Origin), entry.LastUsedAt?.ToUnixTimeSeconds()))],
+        Keys = [.. client.Keys.Select(entry => new KeyListing(entry.Id, entry.Algorithms, entry.LastUsedAt?.ToUnixTimeSeconds()))],
     };
 
     public static PlanListing Of(ApplyPlan plan, bool dryRun) => new()
     {
         DryRun = dryRun,
-        Changes = [.. plan.Changes.Select(change => new ChangeListing(change.Kind, change.Entry, change.Id, change.Members))],
+        Changes = [.. plan.Changes.Select(change => new ChangeListing(change.Kind, change.Entry, change.Id, change.Members, change.LastUsedAt?.ToUnixTimeSeconds()))],
     };
 }
 
@@ -74,11 +93,25 @@ internal sealed record ClientListing
 
     public string? TokenEndpointAuthSigningAlg { get; init; }
 
-    /// <summary>Only of a client that was made just now.</summary>
+    /// <summary>Only of one that was made just now.</summary>
     public string? ClientSecret { get; init; }
 
     public required string RegisteredBy { get; init; }
+
+    public required bool Disabled { get; init; }
+
+    public long? ClientIdIssuedAt { get; init; }
+
+    public long? LastUsedAt { get; init; }
+
+    public IReadOnlyList<SecretListing>? Secrets { get; init; }
+
+    public IReadOnlyList<KeyListing>? Keys { get; init; }
 }
+
+internal sealed record SecretListing(string Id, long? ExpiresAt, string RegisteredBy, long? LastUsedAt);
+
+internal sealed record KeyListing(string Kid, IReadOnlyList<string>? Algorithms, long? LastUsedAt);
 
 internal sealed record PlanListing
 {
@@ -87,7 +120,7 @@ internal sealed record PlanListing
     public required IReadOnlyList<ChangeListing> Changes { get; init; }
 }
 
-internal sealed record ChangeListing(string Change, string Entry, string Id, IReadOnlyList<string> Members);
+internal sealed record ChangeListing(string Change, string Entry, string Id, IReadOnlyList<string> Members, long? LastUsedAt);
 
 internal sealed record AssertionListing(string ClientAssertionType, string ClientAssertion);
 

@@ -57,6 +57,10 @@ public static partial class Log
     [LoggerMessage(33, LogLevel.Error, "Client assertions cannot be accepted while the store does not take the note that they were used. {fault}")]
     public static partial void AssertionsNotNoted(this ILogger logger, string fault);
 
+    /// <summary>When credentials were last used could not be written; it is kept for the next try.</summary>
+    [LoggerMessage(36, LogLevel.Warning, "When clients and their credentials were last used cannot be written for now; tokens do not depend on it. {fault}")]
+    public static partial void UsesNotWritten(this ILogger logger, string fault);
+
     /// <summary>A fault of our own in a request.</summary>
     [LoggerMessage(40, LogLevel.Error, "Failed to answer {path} (trace_id {traceId})")]
     public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);

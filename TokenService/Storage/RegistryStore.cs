@@ -74,12 +74,13 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
                 (Resource: row.GetString(0), Scope: new Scope(row.GetString(1), row.GetText(2))))
             .ToLookup(row => row.Resource, row => row.Scope, StringComparer.Ordinal);
         var secrets = connection
-            .Query("SELECT client_id, secret_hash, expires_at, origin, secret FROM client_secrets", row =>
+            .Query("SELECT client_id, secret_hash, expires_at, origin, secret, overlap_ends_at FROM client_secrets", row =>
                 (ClientId: row.GetString(0), Secret: new ClientSecret(
                     [.. row.GetFieldValue<byte[]>(1)],
-                    row.GetNumber(2) is { } expiresAt ? DateTimeOffset.FromUnixTimeMilliseconds(expiresAt) : null,
+                    Time(row.GetNumber(2)),
                     (Origin)row.GetInt32(3))
                 {
+                    OverlapEndsAt = Time(row.GetNumber(5)),
                     Recoverable = open is null || row.IsDBNull(4)
                         ? null
                         : open(row.GetString(0), row.GetFieldValue<byte[]>(1), row.GetFieldValue<byte[]>(4)),
@@ -90,7 +91,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
             connection.Query(
                 """
                 SELECT client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                    jwks, jwks_uri, token_endpoint_auth_signing_alg
+                    jwks, jwks_uri, token_endpoint_auth_signing_alg, client_id_issued_at
                 FROM clients
                 """,
                 row => new Client
@@ -106,6 +107,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
                     Keys = row.GetText(8) is { } jwks ? ReadKeys(jwks) : [],
                     JwksUri = row.GetText(9) is { } uri ? new Uri(uri) : null,
                     AssertionAlgorithm = row.GetText(10),
+                    IssuedAt = Time(row.GetNumber(11)),
                     Secrets = [.. secrets[row.GetString(0)]],
                 }),
             connection.Query("SELECT resource, name, origin FROM resources", row => new Resource
@@ -121,6 +123,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
     {
         foreach (var clientId in change.RemovedClients)
         {
+            connection.Execute("DELETE FROM credential_uses WHERE client_id = @id", ("@id", clientId));
             connection.Execute("DELETE FROM client_secrets WHERE client_id = @id", ("@id", clientId));
             connection.Execute("DELETE FROM clients WHERE client_id = @id", ("@id", clientId));
         }
@@ -174,8 +177,8 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
             """
             INSERT INTO clients
                 (client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                jwks, jwks_uri, token_endpoint_auth_signing_alg)
-            VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm)
+                jwks, jwks_uri, token_endpoint_auth_signing_alg, client_id_issued_at)
+            VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm, @issuedAt)
             ON CONFLICT (client_id) DO UPDATE SET
                 client_name = excluded.client_name,
                 token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -198,7 +201,8 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
             ("@origin", (int)client.Origin),
             ("@jwks", client.Keys.IsEmpty ? null : WriteKeys(client.Keys)),
             ("@jwksUri", client.JwksUri?.OriginalString),
-            ("@algorithm", client.AssertionAlgorithm));
+            ("@algorithm", client.AssertionAlgorithm),
+            ("@issuedAt", client.IssuedAt?.ToUnixTimeMilliseconds()));
         foreach (var gone in secretsBefore.Where(old => !client.Secrets.Any(secret => secret.Hash.SequenceEqual(old.Hash))))
         {
             connection.Execute(
@@ -213,16 +217,19 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
             // A change is made to what was read without opening secrets: one that is there already stays.
             connection.Execute(
                 """
-                INSERT INTO client_secrets (client_id, secret_hash, expires_at, origin, secret) VALUES (@id, @hash, @expiresAt, @origin, @secret)
+                INSERT INTO client_secrets (client_id, secret_hash, expires_at, origin, secret, overlap_ends_at)
+                VALUES (@id, @hash, @expiresAt, @origin, @secret, @overlapEndsAt)
                 ON CONFLICT (client_id, secret_hash) DO UPDATE SET
                     expires_at = excluded.expires_at,
                     origin = excluded.origin,
+                    overlap_ends_at = excluded.overlap_ends_at,
                     secret = CASE WHEN @kept = 1 THEN COALESCE(excluded.secret, client_secrets.secret) END
                 """,
                 ("@id", client.ClientId),
                 ("@hash", secret.Hash.ToArray()),
                 ("@expiresAt", secret.ExpiresAt?.ToUnixTimeMilliseconds()),
                 ("@origin", (int)secret.Origin),
+                ("@overlapEndsAt", secret.OverlapEndsAt?.ToUnixTimeMilliseconds()),
                 ("@secret", kept && secret.Recoverable is { } plain ? Seal(client.ClientId, secret.Hash.AsSpan(), plain) : null),
                 ("@kept", kept ? 1 : 0));
         }
@@ -256,6 +263,8 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
                 fault);
         }
     }
+
+    private static DateTimeOffset? Time(long? milliseconds) => milliseconds is { } known ? DateTimeOffset.FromUnixTimeMilliseconds(known) : null;
 
     private static ImmutableArray<string> Words(string text) => text.Length == 0 ? [] : [.. text.Split(' ')];
 }
