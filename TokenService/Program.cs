@@ -68,9 +68,9 @@ public static class Program
         var content = settings.ApplyFile is null ? null : DeclarativeFile.Load(settings.ApplyFile, settings.Development);
         if (content is not null)
         {
-            ApplyFile.Once(content, store.Registry);
+            ApplyFile.Once(content, store.Registry, clock.GetUtcNow());
             builder.Services.AddHostedService(services => new ApplyFile(
-                settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, Logger(services)));
+                settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, clock, Logger(services)));
         }
 
         ConfigureHost(builder);
@@ -84,6 +84,7 @@ public static class Program
             LazyThreadSafetyMode.PublicationOnly);
         var keySets = new ClientKeySets(clock, (uri, fault) => logger.KeysNotFetched(uri.AbsoluteUri, fault));
         var replay = new ReplayStore(store.DataSource, clock, logger.AssertionsNotNoted);
+        var uses = new CredentialUses(store.DataSource, clock, logger.UsesNotWritten);
         var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay));
         IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
         var revocations = new RevocationStore(store.DataSource, watch.Revoked, clock, logger.RevocationsNotNoted);
@@ -92,14 +93,15 @@ public static class Program
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, refusals, clock, logger),
-            new IntrospectionEndpoint(watch, authenticator, () => issuer.Value, refusals, clock),
-            new RevocationEndpoint(watch, authenticator, revocations, () => issuer.Value, refusals, clock, logger),
+            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, refusals, uses, clock, logger),
+            new IntrospectionEndpoint(watch, authenticator, () => issuer.Value, refusals, uses, clock),
+            new RevocationEndpoint(watch, authenticator, revocations, () => issuer.Value, refusals, uses, clock, logger),
             new DiscoveryEndpoint(watch, grants, () => issuer.Value, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
             replay.Dispose();
             revocations.Dispose();
+            uses.Dispose();
             keySets.Dispose();
             store.Dispose();
         });

@@ -128,7 +128,7 @@ public sealed class ApplyPlanTests
         => [.. plan.Changes.Select(change => $"{change.Kind} {change.Entry} {change.Id} {string.Join(' ', change.Members)}")];
 
     private static ApplyPlan Plan(Registry registry, string json)
-        => ApplyPlan.Make(registry, DeclarativeFile.Parse(Encoding.UTF8.GetBytes(json), "clients.json", development: true));
+        => ApplyPlan.Make(registry, DeclarativeFile.Parse(Encoding.UTF8.GetBytes(json), "clients.json", development: true), DateTimeOffset.UnixEpoch);
 
     // Through a real store, so that what the plan writes is what comes back.
     private static Registry After(Registry before, ApplyPlan plan)

@@ -1,3 +1,4 @@
+using System;
 using System.Text;
 using System.Text.Json;
 using System.Threading.Tasks;
@@ -30,7 +31,7 @@ public sealed class IntrospectionMemberTests
     [InlineData("[\"s\"]", "clients[0].introspection[0] names \"s\", which is no resource. Nothing was applied.")]
     public void May_be_true_false_or_a_list_of_resources_that_exist(string value, string? fault)
     {
-        var apply = () => ApplyPlan.Make(new Registry([], []), Parse(value));
+        var apply = () => ApplyPlan.Make(new Registry([], []), Parse(value), DateTimeOffset.UnixEpoch);
 
         if (fault is null)
         {
@@ -54,9 +55,9 @@ public sealed class IntrospectionMemberTests
     {
         using var folder = new TemporaryFolder();
         using var store = TokenService.Storage.Store.Open(Operations.SettingsTests.Read(folder.Path));
-        ApplyFile.Once(Parse(before), store.Registry);
+        ApplyFile.Once(Parse(before), store.Registry, DateTimeOffset.UnixEpoch);
 
-        var plan = ApplyFile.Once(Parse(after), store.Registry);
+        var plan = ApplyFile.Once(Parse(after), store.Registry, DateTimeOffset.UnixEpoch);
 
         plan.Changes.Should().HaveCount(changes ? 1 : 0);
         if (changes)

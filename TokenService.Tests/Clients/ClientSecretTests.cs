@@ -40,7 +40,7 @@ public sealed class ClientSecretTests
     {
         var secret = Kept("secret")[0] with { ExpiresAt = s_now };
 
-        ClientSecret.Match(new Secret("secret"), [secret], s_now.AddMilliseconds(-1)).Should().Be(SecretMatch.Valid);
+        ClientSecret.Match(new Secret("secret"), [secret], s_now.AddMilliseconds(-1), out _).Should().Be(SecretMatch.Valid);
         Match("secret", [secret]).Should().Be(SecretMatch.Expired);
         Match("other", [secret]).Should().Be(SecretMatch.None);
         Match("secret", [secret, secret with { ExpiresAt = null }]).Should().Be(SecretMatch.Valid);
@@ -63,7 +63,7 @@ public sealed class ClientSecretTests
             .Should().Equal(ClientSecret.Digest(new Secret("foo")));
 
     private static SecretMatch Match(string sent, System.Collections.Immutable.ImmutableArray<ClientSecret> secrets)
-        => ClientSecret.Match(new Secret(sent), secrets, s_now);
+        => ClientSecret.Match(new Secret(sent), secrets, s_now, out _);
 
     private static System.Collections.Immutable.ImmutableArray<ClientSecret> Kept(string secret)
         => [new ClientSecret(ClientSecret.Digest(new Secret(secret)), null, Origin.Command)];

@@ -73,7 +73,7 @@ public sealed class CommandTests : IDisposable
 
         var listed = Json(await _cli.Run("clients", "list", "--json")).EnumerateArray().Should().ContainSingle().Subject;
         listed.EnumerateObject().Select(member => member.Name)
-            .Should().Equal("client_id", "grant_types", "token_endpoint_auth_method", "scope", "registered_by");
+            .Should().Equal("client_id", "grant_types", "token_endpoint_auth_method", "scope", "registered_by", "disabled", "client_id_issued_at");
         listed.GetProperty("token_endpoint_auth_method").GetString().Should().Be("client_secret_basic");
         Json(await _cli.Run("resources", "list", "--json")).GetArrayLength().Should().Be(1);
     }
@@ -85,8 +85,8 @@ public sealed class CommandTests : IDisposable
         await _cli.Run("clients", "add", "--id", "job", "--scope", "a");
 
         (await _cli.Run("clients", "list")).Output.Should().Be(
-            "CLIENT ID  NAME  METHOD               SCOPE  REGISTERED BY\n" +
-            "job              client_secret_basic  a      command\n");
+            "CLIENT ID  NAME  METHOD               SCOPE  STATE    REGISTERED BY\n" +
+            "job              client_secret_basic  a      enabled  command\n");
         (await _cli.Run("resources", "list")).Output.Should().Be(
             "RESOURCE                     NAME  SCOPE  REGISTERED BY\n" +
             "https://catalog.example.com        a b    command\n");

@@ -118,7 +118,7 @@ public sealed class ReplayTests : IDisposable
         foreach (var file in (string[])[Resources(""), File])
         {
             TokenService.Administration.ApplyFile.Once(
-                TokenService.Administration.DeclarativeFile.Parse(System.Text.Encoding.UTF8.GetBytes(file), "clients.json", development: true), Registry());
+                TokenService.Administration.DeclarativeFile.Parse(System.Text.Encoding.UTF8.GetBytes(file), "clients.json", development: true), Registry(), _clock.GetUtcNow());
             service.Store.Refresh();
         }
 

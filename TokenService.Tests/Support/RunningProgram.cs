@@ -7,6 +7,7 @@ using System.Net;
 using System.Net.Http;
 using System.Net.Sockets;
 using System.Threading.Tasks;
+using FluentAssertions;
 
 namespace TokenService.Tests.Support;
 
@@ -128,6 +129,13 @@ internal sealed class RunningProgram : IAsyncDisposable
     {
         _process.Kill(entireProcessTree: true);
         await _process.WaitForExitAsync();
+    }
+
+    /// <summary>Asks it to end (SIGTERM), and waits until it has.</summary>
+    public async Task Stop()
+    {
+        (await Run("sh", ["-c", $"kill -TERM {_process.Id}"])).ExitCode.Should().Be(0);
+        await _process.WaitForExitAsync().WaitAsync(s_patience);
     }
 
     public async ValueTask DisposeAsync()

@@ -3,6 +3,7 @@ using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using TokenService.Clients;
 using TokenService.Operations;
 using TokenService.Protocol;
 using TokenService.Storage;
@@ -17,12 +18,13 @@ namespace TokenService.Administration;
 /// <param name="store">The clients and resources.</param>
 /// <param name="watch">Told at once what was applied.</param>
 /// <param name="development">Whether secrets may be short.</param>
+/// <param name="clock">The clock.</param>
 /// <param name="logger">Told what was applied and what was not.</param>
 /// <remarks>
 /// The file is looked at once a second. Notifications of the file system are faster, and do not come for files on network volumes or
 /// behind the links that Kubernetes swaps for a mounted secret.
 /// </remarks>
-public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch, bool development, ILogger logger) : BackgroundService
+public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch, bool development, TimeProvider clock, ILogger logger) : BackgroundService
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
@@ -32,20 +34,29 @@ public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch
     /// <summary>Makes the store agree with a file, wholly or not at all.</summary>
     /// <param name="content">The file.</param>
     /// <param name="store">The clients and resources.</param>
+    /// <param name="now">The time.</param>
     /// <param name="dryRun">Whether to plan only.</param>
+    /// <param name="check">Sees the plan before anything is done, and throws where it is not to be done.</param>
     /// <returns>What was, or would be, done.</returns>
     /// <exception cref="OperatorFaultException">File and store contradict each other; nothing is applied.</exception>
     /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
-    public static ApplyPlan Once(DeclarativeFile content, RegistryStore store, bool dryRun = false)
+    public static ApplyPlan Once(DeclarativeFile content, RegistryStore store, DateTimeOffset now, bool dryRun = false, Action<ApplyPlan>? check = null)
     {
         if (dryRun)
         {
-            return ApplyPlan.Make(store.Read(), content);
+            return Make(store.Read());
         }
 
         ApplyPlan? plan = null;
-        store.Change(registry => (plan = ApplyPlan.Make(registry, content)).Write);
+        store.Change(registry => (plan = Make(registry)).Write);
         return plan!;
+
+        ApplyPlan Make(Registry registry)
+        {
+            var made = ApplyPlan.Make(registry, content, now);
+            check?.Invoke(made);
+            return made;
+        }
     }
 
     /// <inheritdoc/>
@@ -62,7 +73,7 @@ public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch
 
             try
             {
-                var plan = Once(DeclarativeFile.Load(file, development), store);
+                var plan = Once(DeclarativeFile.Load(file, development), store, clock.GetUtcNow());
                 watch.Refresh();
                 _seen = now;
                 if (!plan.Changes.IsEmpty)

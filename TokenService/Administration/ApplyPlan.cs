@@ -15,6 +15,9 @@ namespace TokenService.Administration;
 /// <param name="Members">The members that change, named as in the file.</param>
 public sealed record PlannedChange(string Kind, string Entry, string Id, ImmutableArray<string> Members)
 {
+    /// <summary>When the client was last used, where it was there before and that is known.</summary>
+    public DateTimeOffset? LastUsedAt { get; init; }
+
     /// <summary>It was not there.</summary>
     public const string Added = "added";
 
@@ -39,8 +42,9 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
     /// <summary>Makes the plan.</summary>
     /// <param name="current">What the store holds.</param>
     /// <param name="file">What the file says.</param>
+    /// <param name="now">The time.</param>
     /// <exception cref="OperatorFaultException">File and store contradict each other; the message names the place in the file.</exception>
-    public static ApplyPlan Make(Registry current, DeclarativeFile file)
+    public static ApplyPlan Make(Registry current, DeclarativeFile file, DateTimeOffset now)
     {
         var resources = file.Resources.Select(resource => resource.ToResource(Origin.File)).ToList();
         var clients = file.Clients.Select(client => client.ToClient(Origin.File)).ToList();
@@ -61,7 +65,7 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
         foreach (var fromFile in clients)
         {
             var old = current.FindClient(fromFile.ClientId);
-            var wanted = old is null ? fromFile : KeepWhatCommandsDid(old, fromFile);
+            var wanted = old is null ? fromFile with { IssuedAt = now } : KeepWhatCommandsDid(old, fromFile);
             if (Note(ClientEntry, wanted.ClientId, old is null ? null : Differences(old, wanted)))
             {
                 writtenClients.Add(wanted);
@@ -96,6 +100,23 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
     /// <summary>How many changes are of this kind.</summary>
     /// <param name="kind">As in <see cref="PlannedChange.Kind"/>.</param>
     public int Count(string kind) => Changes.Count(change => change.Kind == kind);
+
+    /// <summary>The same plan, its changes with the time that their client was last used.</summary>
+    /// <param name="uses">When which client was last used.</param>
+    public ApplyPlan With(ImmutableArray<CredentialUse> uses)
+    {
+        var lastUses = uses.GroupBy(use => use.ClientId, StringComparer.Ordinal)
+            .ToDictionary(group => group.Key, group => group.Max(use => use.LastUsedAt), StringComparer.Ordinal);
+        return this with
+        {
+            Changes =
+            [
+                .. Changes.Select(change => change.Entry == ClientEntry && change.Kind != PlannedChange.Added && lastUses.TryGetValue(change.Id, out var at)
+                    ? change with { LastUsedAt = at }
+                    : change),
+            ],
+        };
+    }
 
     private static void RefuseContradictions(Registry current, List<Resource> resources, List<Client> clients)
     {
@@ -155,13 +176,18 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
     private static Client KeepWhatCommandsDid(Client old, Client fromFile) => fromFile with
     {
         Disabled = old.Disabled,
+        IssuedAt = old.IssuedAt,
         Secrets =
         [
-            .. fromFile.Secrets,
+            .. fromFile.Secrets.Select(secret => EndedAsBefore(secret, old)),
             .. old.Secrets.Where(secret => secret.Origin == Origin.Command && GoesOn(old.AuthenticationMethod, fromFile.AuthenticationMethod)
                 && !fromFile.Secrets.Any(other => other.Hash.SequenceEqual(secret.Hash))),
         ],
     };
+
+    // A secret that rotate-secret has ended does not come back to life with the file that still names it.
+    private static ClientSecret EndedAsBefore(ClientSecret secret, Client old)
+        => old.Secrets.FirstOrDefault(other => other.Hash.SequenceEqual(secret.Hash))?.OverlapEndsAt is { } end ? secret.EndedAt(end) : secret;
 
     // A key leaves no use for secrets, and one that is kept as a hash is of no use for an HMAC.
     private static bool GoesOn(string oldMethod, string method) => method switch

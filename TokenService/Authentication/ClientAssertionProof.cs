@@ -44,10 +44,10 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
             return mismatch;
         }
 
-        var error = client!.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
-            ? ClientSecretJwt.FindFault(client, assertion, now)
-            : await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation);
-        if (error is not null)
+        var found = client!.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
+            ? ClientSecretJwt.FindCredential(client, assertion, now)
+            : await PrivateKeyJwt.FindCredential(client, assertion, keySets, cancellation);
+        if (found.Refused(out var error, out var credential))
         {
             return error;
         }
@@ -59,7 +59,7 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
 
         return await replay.Use(client.ClientId, assertion.TokenId!, AssertionRules.EndOf(assertion)) switch
         {
-            ReplayVerdict.FirstUse => new AuthenticatedClient(client),
+            ReplayVerdict.FirstUse => new AuthenticatedClient(client, credential),
             ReplayVerdict.UsedBefore => OAuthError.InvalidClient(
                 client.ClientId,
                 "sent an assertion that was used before (each needs a jti of its own), or that is older than a setting back of the service's clock"),

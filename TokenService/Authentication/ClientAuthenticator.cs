@@ -66,7 +66,7 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
         CredentialReading sent, string method, string? idInForm, Registry registry, DateTimeOffset now, out SecretMatch match)
     {
         var client = registry.FindClient(sent.ClientId);
-        match = ClientSecret.Match(sent.Secret, client?.Secrets ?? [], now);
+        match = ClientSecret.Match(sent.Secret, client?.Secrets ?? [], now, out var secret);
 
         return (client, match) switch
         {
@@ -78,7 +78,7 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
             _ when client.Disabled => Refuse("sent the right secret, and is disabled"),
             _ when idInForm is not null && idInForm != client.ClientId
                 => Refuse($"sent the right secret, and a client_id in the form that names another client: {Printable.Quote(idInForm)}"),
-            _ => new AuthenticatedClient(client),
+            _ => new AuthenticatedClient(client, secret!.Credential),
         };
 
         OAuthError Refuse(string why) => OAuthError.InvalidClient(sent.ClientId, why);

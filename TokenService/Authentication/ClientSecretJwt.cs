@@ -13,21 +13,22 @@ public static class ClientSecretJwt
     /// <param name="client">A client that is registered for this method.</param>
     /// <param name="assertion">An assertion with one of the algorithms of this method.</param>
     /// <param name="now">The time of the request.</param>
-    /// <returns>The refusal, or <see langword="null"/>.</returns>
-    public static OAuthError? FindFault(Client client, ClientAssertion assertion, DateTimeOffset now)
+    /// <returns>The <see cref="ClientSecret.Credential"/> of the secret that it is by, or the refusal.</returns>
+    public static Result<string> FindCredential(Client client, ClientAssertion assertion, DateTimeOffset now)
     {
-        var (valid, expired) = (false, false);
+        var expired = false;
+        string? valid = null;
         foreach (var secret in client.Secrets)
         {
             if (secret.Recoverable is { } plain)
             {
                 var (equal, live) = (IsBy(plain, assertion), secret.IsLive(now));
-                valid |= equal & live;
+                valid = equal & live ? secret.Credential : valid;
                 expired |= equal & !live;
             }
         }
 
-        return valid ? null : OAuthError.InvalidClient(client.ClientId, expired
+        return valid is not null ? valid : OAuthError.InvalidClient(client.ClientId, expired
             ? "signed its assertion with a secret that has expired"
             : "sent an assertion that was not signed with its secret, or was changed on the way");
     }

@@ -19,13 +19,13 @@ public static class PrivateKeyJwt
     /// <param name="assertion">An assertion with one of the algorithms of this method.</param>
     /// <param name="keySets">The keys behind each <c>jwks_uri</c>.</param>
     /// <param name="cancellation">Ends the wait for keys that must be fetched.</param>
-    /// <returns>The refusal, or <see langword="null"/>.</returns>
-    public static async ValueTask<OAuthError?> FindFault(
+    /// <returns>The <see cref="ClientKey.Credential"/> of the key that signed it, or the refusal.</returns>
+    public static async ValueTask<Result<string>> FindCredential(
         Client client, ClientAssertion assertion, ClientKeySets keySets, CancellationToken cancellation)
     {
         if (client.JwksUri is not { } uri)
         {
-            return FindFault(client.ClientId, assertion, client.Keys);
+            return FindCredential(client.ClientId, assertion, client.Keys);
         }
 
         var (fetched, justNow) = await keySets.Get(uri, cancellation);
@@ -36,18 +36,18 @@ public static class PrivateKeyJwt
                 $"the keys of client {Printable.Quote(client.ClientId)} could not be fetched from its jwks_uri yet; the log says why");
         }
 
-        var fault = FindFault(client.ClientId, assertion, fetched.Keys);
-        if (fault is null || justNow || fetched.Keys.Any(key => key.Jwk.Kid is { } kid && kid == assertion.KeyId))
+        var found = FindCredential(client.ClientId, assertion, fetched.Keys);
+        if (!found.Refused(out _, out _) || justNow || fetched.Keys.Any(key => key.Jwk.Kid is { } kid && kid == assertion.KeyId))
         {
-            return fault;
+            return found;
         }
 
         // Perhaps the client has a new key.
         var newer = await keySets.GetNewer(uri, fetched, cancellation);
-        return FindFault(client.ClientId, assertion, newer.Keys);
+        return FindCredential(client.ClientId, assertion, newer.Keys);
     }
 
-    private static OAuthError? FindFault(string clientId, ClientAssertion assertion, ImmutableArray<ClientKey> keys)
+    private static Result<string> FindCredential(string clientId, ClientAssertion assertion, ImmutableArray<ClientKey> keys)
     {
         // Without kid any key may be the one, and so may a key without kid.
         var candidates = keys.Where(key => assertion.KeyId is not { } kid || key.Jwk.Kid is null || key.Jwk.Kid == kid).ToList();
@@ -65,8 +65,8 @@ public static class PrivateKeyJwt
                 clientId, $"sent an assertion with alg {assertion.Algorithm}, and its key is for {string.Join(", ", candidates[0].Algorithms)}");
         }
 
-        return fitting.Exists(key => key.Verifies(assertion.Algorithm!, assertion.Content, assertion.Signature))
-            ? null
+        return fitting.Find(key => key.Verifies(assertion.Algorithm!, assertion.Content, assertion.Signature)) is { } signer
+            ? signer.Credential
             : OAuthError.InvalidClient(clientId, "sent an assertion that its key did not sign, or that was changed on the way");
     }
 }

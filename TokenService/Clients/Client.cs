@@ -48,6 +48,9 @@ public sealed record Client
     /// <summary>Whether it is switched off: it gets no tokens.</summary>
     public bool Disabled { get; init; }
 
+    /// <summary><c>client_id_issued_at</c>: when it was registered; none where a build did that which did not note it.</summary>
+    public DateTimeOffset? IssuedAt { get; init; }
+
     /// <summary>Who registered it, and so who may change it.</summary>
     public required Origin Origin { get; init; }
 }

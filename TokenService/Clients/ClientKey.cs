@@ -18,6 +18,7 @@ public sealed class ClientKey : IEquatable<ClientKey>
     private static readonly CryptoProviderFactory s_uncached = new() { CacheSignatureProviders = false };
 
     private readonly ConcurrentDictionary<string, SignatureProvider> _verifiers = new(StringComparer.Ordinal);
+    private string? _credential;
 
     internal ClientKey(PublicJwk jwk)
     {
@@ -28,6 +29,12 @@ public sealed class ClientKey : IEquatable<ClientKey>
 
     /// <summary>The key as a JWK (RFC 7517 §4), its integers in their shortest form.</summary>
     public PublicJwk Jwk { get; }
+
+    /// <summary>What the <see cref="Credential"/> of every key begins with.</summary>
+    public const string CredentialPrefix = "key:";
+
+    /// <summary>Its name among all credentials of the client: <c>key:</c> and its <c>kid</c>, or its thumbprint (RFC 7638) where it has none.</summary>
+    public string Credential => _credential ??= CredentialPrefix + (Jwk.Kid ?? Thumbprint());
 
     /// <summary>Of <see cref="AssertionAlgorithms.PrivateKey"/> those that it verifies; empty where it is of no use here.</summary>
     public ImmutableArray<string> Algorithms { get; }
@@ -70,6 +77,9 @@ public sealed class ClientKey : IEquatable<ClientKey>
         ("EC", "P-521") => ["ES512"],
         _ => [],
     };
+
+    private string Thumbprint() => Base64UrlEncoder.Encode(
+        new JsonWebKey { Kty = Jwk.Kty, N = Jwk.N, E = Jwk.E, Crv = Jwk.Crv, X = Jwk.X, Y = Jwk.Y }.ComputeJwkThumbprint());
 
     private SignatureProvider MakeVerifier(string algorithm)
     {

@@ -32,6 +32,19 @@ public sealed record ClientSecret(ImmutableArray<byte> Hash, DateTimeOffset? Exp
     /// </summary>
     public Secret? Recoverable { get; init; }
 
+    /// <summary>
+    /// Where <c>rotate-secret</c> has made a successor: the moment from which on it no longer counts, whatever a declarative file says of it;
+    /// <see cref="ExpiresAt"/> is never later.
+    /// </summary>
+    public DateTimeOffset? OverlapEndsAt { get; init; }
+
+    /// <summary>Its name among all credentials of the client: <c>secret:</c> and <see cref="Id"/>.</summary>
+    public string Credential { get; } = CredentialPrefix + Convert.ToHexStringLower(Hash.AsSpan()[..6]);
+
+    /// <summary>Its name for people: the first 12 hexadecimal digits of the hash, which say nothing of the secret.</summary>
+    public string Id => Credential[CredentialPrefix.Length..];
+
+    private const string CredentialPrefix = "secret:";
     private const string HashPrefix = "sha256:";
 
     private static readonly ImmutableArray<ClientSecret> s_decoy = [new([.. RandomNumberGenerator.GetBytes(32)], null, Origin.Command)];
@@ -39,6 +52,14 @@ public sealed record ClientSecret(ImmutableArray<byte> Hash, DateTimeOffset? Exp
     /// <summary>Whether it still counts.</summary>
     /// <param name="now">The time of the request.</param>
     public bool IsLive(DateTimeOffset now) => ExpiresAt is null || now < ExpiresAt;
+
+    /// <summary>The same secret with an end: the earlier one, where it has one already.</summary>
+    /// <param name="overlapEnd">As in <see cref="OverlapEndsAt"/>.</param>
+    public ClientSecret EndedAt(DateTimeOffset overlapEnd)
+    {
+        var end = OverlapEndsAt < overlapEnd ? OverlapEndsAt.Value : overlapEnd;
+        return this with { OverlapEndsAt = end, ExpiresAt = ExpiresAt < end ? ExpiresAt : end };
+    }
 
     /// <summary>
     /// A new secret of 256 random bits, in characters that form-encoding leaves as they are (base64url); for an HMAC of 384, which makes 64
@@ -78,8 +99,10 @@ public sealed record ClientSecret(ImmutableArray<byte> Hash, DateTimeOffset? Exp
     /// <param name="sent">The secret that came with the request.</param>
     /// <param name="secrets">The client's secrets; empty where there is no such client or it has none.</param>
     /// <param name="now">The time of the request.</param>
-    public static SecretMatch Match(Secret sent, ImmutableArray<ClientSecret> secrets, DateTimeOffset now)
+    /// <param name="matched">The secret that it is, where the answer is <see cref="SecretMatch.Valid"/>.</param>
+    public static SecretMatch Match(Secret sent, ImmutableArray<ClientSecret> secrets, DateTimeOffset now, out ClientSecret? matched)
     {
+        matched = null;
         Span<byte> digest = stackalloc byte[SHA256.HashSizeInBytes];
         var hashed = TryDigest(sent, digest);
         var (valid, expired) = (false, false);
@@ -89,6 +112,7 @@ public sealed record ClientSecret(ImmutableArray<byte> Hash, DateTimeOffset? Exp
             var live = secret.IsLive(now);
             valid |= equal & live;
             expired |= equal & !live;
+            matched = equal & live ? secret : matched;
         }
 
         return (hashed && !secrets.IsEmpty, valid, expired) switch

@@ -11,13 +11,18 @@ using TokenService.Storage;
 
 namespace TokenService.Commands;
 
-/// <summary><c>clients add</c> and <c>clients list</c>.</summary>
+/// <summary><c>clients add</c> and <c>clients list</c>; the others are in <see cref="ClientLifeCommands"/>.</summary>
 internal static class ClientsCommands
 {
     public static Command Create(Func<Settings> settings) => new("clients", "Clients: who may ask for tokens.")
     {
         Add(settings),
         List(settings),
+        ClientLifeCommands.Show(settings),
+        ClientLifeCommands.Remove(settings),
+        ClientLifeCommands.Disable(settings),
+        ClientLifeCommands.Enable(settings),
+        ClientLifeCommands.RotateSecret(settings),
     };
 
     private static Command Add(Func<Settings> settings)
@@ -42,7 +47,7 @@ internal static class ClientsCommands
             var keys = parsed.GetValue(jwks) is { } file ? ReadKeys(file) : null;
             Secret? secret = parsed.GetRequiredValue(method) == AuthenticationMethods.PrivateKeyJwt ? null : ClientSecret.Generate(parsed.GetRequiredValue(method));
             using var store = Store.Open(settings());
-            var registration = new Registration(store.Registry);
+            var registration = new Registration(store.Registry, TimeProvider.System);
             var client = registration.Add(new ClientMetadata
             {
                 ClientId = parsed.GetRequiredValue(id),
@@ -92,26 +97,43 @@ internal static class ClientsCommands
 
     private static Command List(Func<Settings> settings)
     {
-        var command = new Command("list", "Lists the clients.");
+        var unusedFor = new Option<TimeSpan?>("--unused-for")
+        {
+            Description = "Only those that were not used for so long: 30d. One that was never used counts from its registration.",
+            HelpName = "DURATION",
+            CustomParser = argument => Duration.Parse(argument),
+        };
+        var command = new Command("list", "Lists the clients.") { unusedFor };
         command.SetAction(parsed =>
         {
             using var store = Store.Open(settings());
-            var clients = store.Registry.Read().Clients.OrderBy(client => client.ClientId, StringComparer.Ordinal).ToList();
+            var clients = store.Registry.Read().Clients.OrderBy(client => client.ClientId, StringComparer.Ordinal).Select(client => new ClientInUse(client, [])).ToList();
+            var unused = parsed.GetValue(unusedFor);
+            if (unused is { } duration)
+            {
+                var uses = CredentialUses.Read(store.DataSource).ToLookup(use => use.ClientId, StringComparer.Ordinal);
+                var since = TimeProvider.System.GetUtcNow() - duration;
+                clients = [.. clients.Select(entry => entry with { Uses = [.. uses[entry.Client.ClientId]] }).Where(entry => entry.IsUnusedSince(since))];
+            }
+
             if (parsed.GetValue(CommandLine.Json))
             {
                 CommandOutput.WriteJson([.. clients.Select(Listing.Of)], ListingJson.Default.ClientListingArray);
                 return;
             }
 
+            string[] last = unused is null ? [] : ["LAST USED"];
             CommandOutput.WriteTable(
-                ["CLIENT ID", "NAME", "METHOD", "SCOPE", "REGISTERED BY"],
-                [.. clients.Select(client => (string[])
+                ["CLIENT ID", "NAME", "METHOD", "SCOPE", "STATE", "REGISTERED BY", .. last],
+                [.. clients.Select(entry => (string[])
                 [
-                    client.ClientId,
-                    client.Name ?? "",
-                    client.AuthenticationMethod,
-                    string.Join(' ', client.Scopes),
-                    Listing.Word(client.Origin),
+                    entry.Client.ClientId,
+                    entry.Client.Name ?? "",
+                    entry.Client.AuthenticationMethod,
+                    string.Join(' ', entry.Client.Scopes),
+                    Listing.State(entry.Client),
+                    Listing.Word(entry.Client.Origin),
+                    .. unused is null ? (string[])[] : [Listing.Time(entry.LastUsedAt, "never")],
                 ])]);
         });
         return command;

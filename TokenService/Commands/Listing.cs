@@ -1,4 +1,6 @@
+using System;
 using System.Collections.Generic;
+using System.Globalization;
 using System.Linq;
 using System.Text.Json.Nodes;
 using System.Text.Json.Serialization;
@@ -13,6 +15,11 @@ namespace TokenService.Commands;
 internal static class Listing
 {
     public static string Word(Origin origin) => origin == Origin.File ? "file" : "command";
+
+    public static string State(Client client) => client.Disabled ? "disabled" : "enabled";
+
+    /// <summary>A time for people, to the second, in UTC.</summary>
+    public static string Time(DateTimeOffset? time, string otherwise) => time?.ToString("u", CultureInfo.InvariantCulture) ?? otherwise;
 
     public static ResourceListing Of(Resource resource) => new()
     {
@@ -36,6 +43,18 @@ internal static class Listing
         Introspection = client.IntrospectsAll ? true
             : client.IntrospectedResources.IsEmpty ? null : new JsonArray([.. client.IntrospectedResources.Select(uri => (JsonNode)uri)]),
         RegisteredBy = Word(client.Origin),
+        Disabled = client.Disabled,
+        ClientIdIssuedAt = client.IssuedAt?.ToUnixTimeSeconds(),
+    };
+
+    public static ClientListing Of(ClientInUse client) => Of(client.Client) with { LastUsedAt = client.LastUsedAt?.ToUnixTimeSeconds() };
+
+    /// <summary>With each of its credentials.</summary>
+    public static ClientListing All(ClientInUse client) => Of(client) with
+    {
+        Secrets = [.. client.Secrets.Select(entry => new SecretListing(
+            entry.Secret.Id, entry.Secret.ExpiresAt?.ToUnixTimeSeconds(), Word(entry.Secret.Origin), entry.LastUsedAt?.ToUnixTimeSeconds()))],
+        Keys = [.. client.Keys.Select(entry => new ClientKeyListing(entry.Id, entry.Algorithms, entry.LastUsedAt?.ToUnixTimeSeconds()))],
     };
 
     public static string Word(KeyState state) => state switch
@@ -57,7 +76,7 @@ internal static class Listing
     public static PlanListing Of(ApplyPlan plan, bool dryRun) => new()
     {
         DryRun = dryRun,
-        Changes = [.. plan.Changes.Select(change => new ChangeListing(change.Kind, change.Entry, change.Id, change.Members))],
+        Changes = [.. plan.Changes.Select(change => new ChangeListing(change.Kind, change.Entry, change.Id, change.Members, change.LastUsedAt?.ToUnixTimeSeconds()))],
     };
 }
 
@@ -97,11 +116,25 @@ internal sealed record ClientListing
     /// <summary><see langword="true"/>, or an array of resources.</summary>
     public JsonNode? Introspection { get; init; }
 
-    /// <summary>Only of a client that was made just now.</summary>
+    /// <summary>Only of one that was made just now.</summary>
     public string? ClientSecret { get; init; }
 
     public required string RegisteredBy { get; init; }
+
+    public required bool Disabled { get; init; }
+
+    public long? ClientIdIssuedAt { get; init; }
+
+    public long? LastUsedAt { get; init; }
+
+    public IReadOnlyList<SecretListing>? Secrets { get; init; }
+
+    public IReadOnlyList<ClientKeyListing>? Keys { get; init; }
 }
+
+internal sealed record SecretListing(string Id, long? ExpiresAt, string RegisteredBy, long? LastUsedAt);
+
+internal sealed record ClientKeyListing(string Kid, IReadOnlyList<string>? Algorithms, long? LastUsedAt);
 
 internal sealed record PlanListing
 {
@@ -110,7 +143,7 @@ internal sealed record PlanListing
     public required IReadOnlyList<ChangeListing> Changes { get; init; }
 }
 
-internal sealed record ChangeListing(string Change, string Entry, string Id, IReadOnlyList<string> Members);
+internal sealed record ChangeListing(string Change, string Entry, string Id, IReadOnlyList<string> Members, long? LastUsedAt);
 
 internal sealed record AssertionListing(string ClientAssertionType, string ClientAssertion);
 

@@ -9,13 +9,14 @@ using TokenService.Storage;
 
 namespace TokenService.Commands;
 
-/// <summary><c>resources add</c> and <c>resources list</c>.</summary>
+/// <summary><c>resources add</c>, <c>resources list</c> and <c>resources remove</c>.</summary>
 internal static class ResourcesCommands
 {
     public static Command Create(Func<Settings> settings) => new("resources", "Resources and the scopes that belong to them.")
     {
         Add(settings),
         List(settings),
+        Remove(settings),
     };
 
     private static Command Add(Func<Settings> settings)
@@ -29,7 +30,7 @@ internal static class ResourcesCommands
             var names = ScopeSyntax.Split(parsed.GetRequiredValue(scope))
                 ?? throw new OperatorFaultException($"--scope must be at most {ScopeSyntax.MaxNames} scope names with single spaces between them.");
             using var store = Store.Open(settings());
-            var resource = new Registration(store.Registry).Add(new ResourceMetadata
+            var resource = new Registration(store.Registry, TimeProvider.System).Add(new ResourceMetadata
             {
                 Resource = parsed.GetRequiredValue(uri),
                 Name = parsed.GetValue(name),
@@ -42,6 +43,26 @@ internal static class ResourcesCommands
             else
             {
                 Console.Error.WriteLine($"Registered resource {resource.Uri} with scope {string.Join(' ', names)}.");
+            }
+        });
+        return command;
+    }
+
+    private static Command Remove(Func<Settings> settings)
+    {
+        var uri = new Argument<string>("URI") { Description = "The resource's URI." };
+        var command = new Command("remove", "Removes a resource and its scopes, unless a client still has one of them.") { uri };
+        command.SetAction(parsed =>
+        {
+            using var store = Store.Open(settings());
+            var resource = new Registration(store.Registry, TimeProvider.System).RemoveResource(parsed.GetRequiredValue(uri));
+            if (parsed.GetValue(CommandLine.Json))
+            {
+                CommandOutput.WriteJson(Listing.Of(resource), ListingJson.Default.ResourceListing);
+            }
+            else
+            {
+                Console.Error.WriteLine($"Removed resource {resource.Uri}.");
             }
         });
         return command;

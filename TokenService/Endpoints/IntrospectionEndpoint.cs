@@ -15,9 +15,10 @@ namespace TokenService.Endpoints;
 /// <param name="authenticator">Finds out who the caller is.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
 /// <param name="refusals">Answers what is refused.</param>
+/// <param name="uses">Told who has proved itself, and with what.</param>
 /// <param name="clock">The clock.</param>
 public sealed class IntrospectionEndpoint(
-    StoreWatch store, ClientAuthenticator authenticator, Func<string> issuer, Refusals refusals, TimeProvider clock)
+    StoreWatch store, ClientAuthenticator authenticator, Func<string> issuer, Refusals refusals, CredentialUses uses, TimeProvider clock)
 {
     /// <summary>Answers one request.</summary>
     public async Task Handle(HttpContext http)
@@ -41,6 +42,7 @@ public sealed class IntrospectionEndpoint(
             return error;
         }
 
+        uses.Note(caller, now);
         if (caller.Client is { IntrospectsAll: false, IntrospectedResources.IsEmpty: true })
         {
             return OAuthError.IntrospectionNotAllowed($"client {Printable.Quote(caller.Client.ClientId)} asked about a token, and is registered for no introspection");

@@ -16,6 +16,7 @@ namespace TokenService.Endpoints;
 /// <param name="revocations">Where revocations are noted.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
 /// <param name="refusals">Answers what is refused.</param>
+/// <param name="uses">Told who has proved itself, and with what.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each token that was revoked.</param>
 public sealed class RevocationEndpoint(
@@ -24,6 +25,7 @@ public sealed class RevocationEndpoint(
     RevocationStore revocations,
     Func<string> issuer,
     Refusals refusals,
+    CredentialUses uses,
     TimeProvider clock,
     ILogger logger)
 {
@@ -50,6 +52,8 @@ public sealed class RevocationEndpoint(
         {
             return error;
         }
+
+        uses.Note(client, now);
 
         // Whatever it is, the client gets the same answer (RFC 7009 §2.2): it cannot find out whether a token of another client is live. What
         // is no live token of this service needs no revocation.

@@ -20,6 +20,7 @@ namespace TokenService.Endpoints;
 /// <param name="grants">The grants that the service has.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
 /// <param name="refusals">Answers what is refused.</param>
+/// <param name="uses">Told who has proved itself, and with what.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each outcome.</param>
 public sealed class TokenEndpoint(
@@ -28,6 +29,7 @@ public sealed class TokenEndpoint(
     IEnumerable<IGrant> grants,
     Func<string> issuer,
     Refusals refusals,
+    CredentialUses uses,
     TimeProvider clock,
     ILogger logger)
 {
@@ -61,6 +63,8 @@ public sealed class TokenEndpoint(
         {
             return error;
         }
+
+        uses.Note(client, now);
 
         // 3. Choose the grant: one that the service has and the client is registered for.
         if (!_grants.TryGetValue(request.GrantType!, out var grant))

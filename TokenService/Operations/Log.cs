@@ -77,6 +77,10 @@ public static partial class Log
     [LoggerMessage(34, LogLevel.Error, "Tokens cannot be revoked while the store does not take the note of it. {fault}")]
     public static partial void RevocationsNotNoted(this ILogger logger, string fault);
 
+    /// <summary>When credentials were last used could not be written; it is kept for the next try.</summary>
+    [LoggerMessage(36, LogLevel.Warning, "When clients and their credentials were last used cannot be written for now; tokens do not depend on it. {fault}")]
+    public static partial void UsesNotWritten(this ILogger logger, string fault);
+
     /// <summary>A fault of our own in a request.</summary>
     [LoggerMessage(40, LogLevel.Error, "Failed to answer {path} (trace_id {traceId})")]
     public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);

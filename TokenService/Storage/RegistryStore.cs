@@ -98,12 +98,13 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
                 (Resource: row.GetString(0), Scope: new Scope(row.GetString(1), row.GetText(2))))
             .ToLookup(row => row.Resource, row => row.Scope, StringComparer.Ordinal);
         var secrets = connection
-            .Query("SELECT client_id, secret_hash, expires_at, origin, secret FROM client_secrets", row =>
+            .Query("SELECT client_id, secret_hash, expires_at, origin, secret, overlap_ends_at FROM client_secrets", row =>
                 (ClientId: row.GetString(0), Secret: new ClientSecret(
                     [.. row.GetFieldValue<byte[]>(1)],
-                    row.GetNumber(2) is { } expiresAt ? DateTimeOffset.FromUnixTimeMilliseconds(expiresAt) : null,
+                    Time(row.GetNumber(2)),
                     (Origin)row.GetInt32(3))
                 {
+                    OverlapEndsAt = Time(row.GetNumber(5)),
                     Recoverable = open is null || row.IsDBNull(4)
                         ? null
                         : open(row.GetString(0), row.GetFieldValue<byte[]>(1), row.GetFieldValue<byte[]>(4)),
@@ -114,7 +115,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
             connection.Query(
                 """
                 SELECT client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                    jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection
+                    jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at
                 FROM clients
                 """,
                 row => new Client
@@ -132,6 +133,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
                     AssertionAlgorithm = row.GetText(10),
                     IntrospectsAll = row.GetText(11) == EveryResource,
                     IntrospectedResources = row.GetText(11) is { } uris and not EveryResource ? Words(uris) : [],
+                    IssuedAt = Time(row.GetNumber(12)),
                     Secrets = [.. secrets[row.GetString(0)]],
                 }),
             connection.Query("SELECT resource, name, origin FROM resources", row => new Resource
@@ -147,6 +149,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
     {
         foreach (var clientId in change.RemovedClients)
         {
+            connection.Execute("DELETE FROM credential_uses WHERE client_id = @id", ("@id", clientId));
             connection.Execute("DELETE FROM client_secrets WHERE client_id = @id", ("@id", clientId));
             connection.Execute("DELETE FROM clients WHERE client_id = @id", ("@id", clientId));
         }
@@ -200,8 +203,8 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
             """
             INSERT INTO clients
                 (client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection)
-            VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm, @introspection)
+                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at)
+            VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm, @introspection, @issuedAt)
             ON CONFLICT (client_id) DO UPDATE SET
                 client_name = excluded.client_name,
                 token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -227,7 +230,8 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
             ("@jwksUri", client.JwksUri?.OriginalString),
             ("@algorithm", client.AssertionAlgorithm),
             ("@introspection", client.IntrospectsAll ? EveryResource
-                : client.IntrospectedResources.IsEmpty ? null : string.Join(' ', client.IntrospectedResources)));
+                : client.IntrospectedResources.IsEmpty ? null : string.Join(' ', client.IntrospectedResources)),
+            ("@issuedAt", client.IssuedAt?.ToUnixTimeMilliseconds()));
         foreach (var gone in secretsBefore.Where(old => !client.Secrets.Any(secret => secret.Hash.SequenceEqual(old.Hash))))
         {
             connection.Execute(
@@ -242,16 +246,19 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
             // A change is made to what was read without opening secrets: one that is there already stays.
             connection.Execute(
                 """
-                INSERT INTO client_secrets (client_id, secret_hash, expires_at, origin, secret) VALUES (@id, @hash, @expiresAt, @origin, @secret)
+                INSERT INTO client_secrets (client_id, secret_hash, expires_at, origin, secret, overlap_ends_at)
+                VALUES (@id, @hash, @expiresAt, @origin, @secret, @overlapEndsAt)
                 ON CONFLICT (client_id, secret_hash) DO UPDATE SET
                     expires_at = excluded.expires_at,
                     origin = excluded.origin,
+                    overlap_ends_at = excluded.overlap_ends_at,
                     secret = CASE WHEN @kept = 1 THEN COALESCE(excluded.secret, client_secrets.secret) END
                 """,
                 ("@id", client.ClientId),
                 ("@hash", secret.Hash.ToArray()),
                 ("@expiresAt", secret.ExpiresAt?.ToUnixTimeMilliseconds()),
                 ("@origin", (int)secret.Origin),
+                ("@overlapEndsAt", secret.OverlapEndsAt?.ToUnixTimeMilliseconds()),
                 ("@secret", kept && secret.Recoverable is { } plain ? Seal(connection, client.ClientId, secret.Hash.AsSpan(), plain) : null),
                 ("@kept", kept ? 1 : 0));
         }
@@ -275,6 +282,8 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
 
     private byte[] Seal(DbConnection connection, string clientId, ReadOnlySpan<byte> hash, Secret secret)
         => protector(connection).Protect(Encoding.UTF8.GetBytes(secret.Reveal()), SecretsTable, Row(clientId, hash), SecretPurpose);
+
+    private static DateTimeOffset? Time(long? milliseconds) => milliseconds is { } known ? DateTimeOffset.FromUnixTimeMilliseconds(known) : null;
 
     private static ImmutableArray<string> Words(string text) => text.Length == 0 ? [] : [.. text.Split(' ')];
 }

@@ -41,6 +41,9 @@ public sealed class SqliteDataSource : DbDataSource
 
         var file = Path.GetFullPath(builder.DataSource, contentRoot);
         builder.DataSource = file;
+
+        // Made here and nowhere else: where the file is gone, a new and empty one would hide the loss.
+        builder.Mode = SqliteOpenMode.ReadWrite;
         builder.ForeignKeys = true;
         builder.DefaultTimeout = 10;
 
