@@ -34,72 +34,60 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
     {
         if (Read(request, now, out var assertion) is { } broken)
         {
-            return OAuthError.InvalidAssertion(assertion?.Subject ?? request.ClientId ?? "", broken.Rule, broken.Found);
+            return OAuthError.InvalidAssertion(assertion?.Subject ?? request.ClientId, broken);
         }
 
         var client = registry.FindClient(assertion!.Subject!);
         if (client is null)
         {
             ClientSecretJwt.SpendAsForAKnownClient(assertion);
-            return OAuthError.InvalidClient(assertion.Subject!, "is unknown");
+            return OAuthError.InvalidClient(assertion.Subject!, ClientChecks.Unknown);
         }
 
-        var error = FindMismatch(client, assertion.Algorithm!) ?? (client.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
-            ? ClientSecretJwt.FindFault(client, assertion, now)
-            : await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation));
-        if (error is not null)
+        if ((ClientChecks.Method(client) ?? ClientChecks.Algorithm(client, assertion.Algorithm!)) is { } mismatch)
+        {
+            return OAuthError.InvalidClient(client.ClientId, mismatch);
+        }
+
+        if (client.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt)
+        {
+            if (ClientSecretJwt.FindFault(client, assertion, now) is { } fault)
+            {
+                return OAuthError.InvalidClient(client.ClientId, fault);
+            }
+        }
+        else if (await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation) is { } error)
         {
             return error;
         }
 
         if (client.Disabled)
         {
-            return OAuthError.InvalidClient(client.ClientId, "sent a right assertion, and is disabled");
+            return OAuthError.InvalidClient(client.ClientId, ClientChecks.Disabled("a right assertion, and is disabled"));
         }
 
-        return await replay.Use(client.ClientId, assertion.TokenId!, AssertionRules.EndOf(assertion)) switch
+        return await replay.Use(client.ClientId, assertion.TokenId!, AssertionRules.EndOf(assertion)!.Value) switch
         {
             ReplayVerdict.FirstUse => new AuthenticatedClient(client),
-            ReplayVerdict.UsedBefore => OAuthError.InvalidClient(client.ClientId, "sent an assertion that was used before: each needs a jti of its own"),
+            ReplayVerdict.UsedBefore => OAuthError.InvalidClient(client.ClientId, ClientChecks.UsedBefore),
             _ => OAuthError.TemporarilyUnavailable(
-                s_storeRetry, $"client {Printable.Quote(client.ClientId)} sent a right assertion, and the store could not note its jti"),
+                s_storeRetry, client.ClientId, new("jti", "a store that can note it", "a right assertion, and the store could not note its jti")),
         };
     }
 
-    private AssertionFault? Read(ClientRequest request, DateTimeOffset now, out ClientAssertion? assertion)
+    private FailedCheck? Read(ClientRequest request, DateTimeOffset now, out ClientAssertion? assertion)
     {
         assertion = null;
         if (request.ClientAssertionType != ClientAssertionTypes.JwtBearer)
         {
             return new(
+                Parameters.ClientAssertionType,
                 $"client_assertion_type must be {ClientAssertionTypes.JwtBearer}",
                 request.ClientAssertionType is { } type ? Printable.Quote(type) : "nothing");
         }
 
         return request.ClientAssertion is not { } text
-            ? new("client_assertion is missing beside client_assertion_type", "nothing")
+            ? new(Parameters.ClientAssertion, "client_assertion must stand beside client_assertion_type", "nothing")
             : ClientAssertion.Read(text.Reveal(), out assertion) ?? AssertionRules.Broken(assertion!, request.ClientId, audiences(), now).FirstOrDefault();
-    }
-
-    // Decided by the registration alone: an assertion does not choose what it is checked with.
-    private static OAuthError? FindMismatch(Client client, string algorithm)
-    {
-        var accepted = AssertionAlgorithms.Of(client.AuthenticationMethod);
-        if (accepted.IsEmpty)
-        {
-            return OAuthError.InvalidClient(client.ClientId, $"sent an assertion, and is registered for {client.AuthenticationMethod}");
-        }
-
-        if (!accepted.Contains(algorithm))
-        {
-            return OAuthError.InvalidClient(
-                client.ClientId,
-                $"sent an assertion with alg {algorithm}, and is registered for {client.AuthenticationMethod}: {string.Join(", ", accepted)}");
-        }
-
-        return client.AssertionAlgorithm is { } only && algorithm != only
-            ? OAuthError.InvalidClient(
-                client.ClientId, $"sent an assertion with alg {algorithm}, and is registered with token_endpoint_auth_signing_alg {only}")
-            : null;
     }
 }

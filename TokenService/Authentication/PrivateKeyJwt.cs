@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Immutable;
 using System.Linq;
 using System.Threading;
@@ -25,7 +26,7 @@ public static class PrivateKeyJwt
     {
         if (client.JwksUri is not { } uri)
         {
-            return FindFault(client.ClientId, assertion, client.Keys);
+            return Refused(FindFault(assertion, client.Keys));
         }
 
         var (fetched, justNow) = await keySets.Get(uri, cancellation);
@@ -33,38 +34,46 @@ public static class PrivateKeyJwt
         {
             return OAuthError.TemporarilyUnavailable(
                 ClientKeySets.RetryAfter,
-                $"the keys of client {Printable.Quote(client.ClientId)} could not be fetched from its jwks_uri yet; the log says why");
+                client.ClientId,
+                new("jwks_uri", "keys that can be fetched", "an assertion, and its keys could not be fetched yet; the log says why"));
         }
 
-        var fault = FindFault(client.ClientId, assertion, fetched.Keys);
+        var fault = FindFault(assertion, fetched.Keys);
         if (fault is null || justNow || fetched.Keys.Any(key => key.Jwk.Kid is { } kid && kid == assertion.KeyId))
         {
-            return fault;
+            return Refused(fault);
         }
 
         // Perhaps the client has a new key.
         var newer = await keySets.GetNewer(uri, fetched, cancellation);
-        return FindFault(client.ClientId, assertion, newer.Keys);
+        return Refused(FindFault(assertion, newer.Keys));
+
+        OAuthError? Refused(FailedCheck? failed) => failed is null ? null : OAuthError.InvalidClient(client.ClientId, failed);
     }
 
-    private static OAuthError? FindFault(string clientId, ClientAssertion assertion, ImmutableArray<ClientKey> keys)
+    /// <summary>Checks the signature with keys that are at hand.</summary>
+    /// <param name="assertion">An assertion with one of the algorithms of this method.</param>
+    /// <param name="keys">The client's keys.</param>
+    /// <returns>The check that failed, or <see langword="null"/>.</returns>
+    public static FailedCheck? FindFault(ClientAssertion assertion, ImmutableArray<ClientKey> keys)
     {
         // Without kid any key may be the one, and so may a key without kid.
         var candidates = keys.Where(key => assertion.KeyId is not { } kid || key.Jwk.Kid is null || key.Jwk.Kid == kid).ToList();
         if (candidates.Count == 0)
         {
-            return OAuthError.InvalidClient(clientId, $"sent an assertion with kid {Printable.Quote(assertion.KeyId!)}, and has no such key");
+            var kids = string.Join(", ", keys.Select(key => Printable.Quote(key.Jwk.Kid!)));
+            return new("kid", $"the kid of one of its keys: {kids}", $"an assertion with kid {Printable.Quote(assertion.KeyId!)}");
         }
 
         var fitting = candidates.FindAll(key => key.Algorithms.Contains(assertion.Algorithm!));
         if (fitting.Count == 0)
         {
-            return OAuthError.InvalidClient(
-                clientId, $"sent an assertion with alg {assertion.Algorithm}, and its key is for {string.Join(", ", candidates[0].Algorithms)}");
+            var algorithms = string.Join(", ", candidates.SelectMany(key => key.Algorithms).Distinct(StringComparer.Ordinal));
+            return new("alg", $"what its key is for: {algorithms}", $"an assertion with alg {assertion.Algorithm}");
         }
 
         return fitting.Exists(key => key.Verifies(assertion.Algorithm!, assertion.Content, assertion.Signature))
             ? null
-            : OAuthError.InvalidClient(clientId, "sent an assertion that its key did not sign, or that was changed on the way");
+            : new("signature", "an assertion that is signed by its key", "an assertion that its key did not sign, or that was changed on the way");
     }
 }

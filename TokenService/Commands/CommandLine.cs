@@ -106,6 +106,7 @@ public static class CommandLine
             ClientsCommands.Create(settings),
             NewKeyCommand.Create(),
             AssertionCommand.Create(settings),
+            ExplainCommand.Create(settings),
         };
         root.Action = new ServeAction(serve);
         root.Options.OfType<VersionOption>().Single().Action = new VersionAction();

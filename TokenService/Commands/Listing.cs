@@ -1,8 +1,10 @@
 using System.Collections.Generic;
+using System.Globalization;
 using System.Linq;
 using System.Text.Json.Serialization;
 using TokenService.Administration;
 using TokenService.Clients;
+using TokenService.Operations;
 using TokenService.Protocol;
 
 namespace TokenService.Commands;
@@ -33,6 +35,21 @@ internal static class Listing
         TokenEndpointAuthSigningAlg = client.AssertionAlgorithm,
         RegisteredBy = Word(client.Origin),
     };
+
+    public static RefusalListing Of(Refusal refusal) => new()
+    {
+        TraceId = refusal.TraceId,
+        Time = refusal.Time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture),
+        Endpoint = refusal.Endpoint,
+        Address = refusal.Address,
+        ClientId = refusal.ClientId,
+        Error = refusal.Error,
+        Check = refusal.Failed.Name,
+        Expected = refusal.Failed.Expected,
+        Came = refusal.Failed.Came,
+    };
+
+    public static FaultListing Of(FailedCheck fault) => new(fault.Name, fault.Expected, fault.Came);
 
     public static PlanListing Of(ApplyPlan plan, bool dryRun) => new()
     {
@@ -91,6 +108,30 @@ internal sealed record ChangeListing(string Change, string Entry, string Id, IRe
 
 internal sealed record AssertionListing(string ClientAssertionType, string ClientAssertion);
 
+internal sealed record RefusalListing
+{
+    public required string TraceId { get; init; }
+
+    /// <summary>UTC, to the millisecond (RFC 3339).</summary>
+    public required string Time { get; init; }
+
+    public required string Endpoint { get; init; }
+
+    public required string Address { get; init; }
+
+    public string? ClientId { get; init; }
+
+    public required string Error { get; init; }
+
+    public required string Check { get; init; }
+
+    public required string Expected { get; init; }
+
+    public required string Came { get; init; }
+}
+
+internal sealed record FaultListing(string Check, string Expected, string Came);
+
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
@@ -100,4 +141,6 @@ internal sealed record AssertionListing(string ClientAssertionType, string Clien
 [JsonSerializable(typeof(ClientListing[]))]
 [JsonSerializable(typeof(PlanListing))]
 [JsonSerializable(typeof(AssertionListing))]
+[JsonSerializable(typeof(RefusalListing[]))]
+[JsonSerializable(typeof(FaultListing[]))]
 internal sealed partial class ListingJson : JsonSerializerContext;

@@ -20,10 +20,12 @@ public static class Printable
     }
 
     /// <summary>The same without quotes, for a name.</summary>
-    public static string Escape(string text)
+    /// <param name="text">The text.</param>
+    /// <param name="maxLength">After how many characters it is cut off.</param>
+    public static string Escape(string text, int maxLength = MaxLength)
     {
         var escaped = new StringBuilder(MaxLength);
-        foreach (var c in text.AsSpan(0, Math.Min(text.Length, MaxLength)))
+        foreach (var c in text.AsSpan(0, Math.Min(text.Length, maxLength)))
         {
             if (c is >= ' ' and <= '~' and not '"' and not '\\')
             {

@@ -64,6 +64,11 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<KeyProtector> pr
         dataSource, connection => connection.QuerySingle<long>("SELECT COUNT(*) FROM client_secrets WHERE secret IS NOT NULL") > 0);
 
     /// <summary>Reads all of it, as requests need it.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    /// <exception cref="OperatorFaultException">A secret does not open: another master key, or a changed row.</exception>
+    public Registry ReadWithSecrets() => StoreTransaction.Read(dataSource, ReadWithSecrets);
+
+    /// <summary>Reads all of it, as requests need it.</summary>
     /// <exception cref="OperatorFaultException">A secret does not open: another master key, or a changed row.</exception>
     internal Registry ReadWithSecrets(DbConnection connection) => Read(connection, Open);
 
