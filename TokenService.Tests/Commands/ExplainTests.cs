@@ -38,15 +38,15 @@ public sealed class ExplainTests : IDisposable
             explained.ExitCode.Should().Be(0, explained.Error);
             explained.Error.Should().BeEmpty();
             explained.Output.Should().MatchRegex(
-                $"^trace_id  {first}\n" +
-                "time      20[0-9-]{8}T[0-9:]{8}[.][0-9]{3}Z\n" +
-                "endpoint  /oauth2/token\n" +
-                "address   127[.]0[.]0[.]1\n" +
-                $"client_id {Sample.Job}\n" +
-                "error     invalid_client\n" +
-                "check     token_endpoint_auth_method\n" +
-                "expected  client_secret_basic, as registered\n" +
-                "came      the right secret by client_secret_post\n$");
+                $"^trace_id   {first}\n" +
+                "time       20[0-9-]{8}T[0-9:]{8}[.][0-9]{3}Z\n" +
+                "endpoint   /oauth2/token\n" +
+                "address    127[.]0[.]0[.]1\n" +
+                $"client_id  {Sample.Job}\n" +
+                "error      invalid_client\n" +
+                "check      token_endpoint_auth_method\n" +
+                "expected   client_secret_basic, as registered\n" +
+                "came       the right secret by client_secret_post\n$");
             program.Printed.Should().Contain(
                 $"invalid_client: token_endpoint_auth_method: client \\u0022{Sample.Job}\\u0022 sent the right secret by client_secret_post; expected: client_secret_basic, as registered (trace_id {first})");
 
@@ -111,7 +111,7 @@ public sealed class ExplainTests : IDisposable
             ((int)used.StatusCode).Should().Be(200);
 
             var again = await Explain(client, file);
-            (again.ExitCode, again.Output).Should().Be((1, "check     jti\nexpected  a jti of its own for each assertion\ncame      an assertion that was used before\n"));
+            (again.ExitCode, again.Output).Should().Be((1, "check      jti\nexpected   a jti of its own for each assertion\ncame       an assertion that was used before\n"));
             again.Error.Should().Be("The assertion has 1 fault and would be refused.\n");
         }
     }
@@ -131,7 +131,7 @@ public sealed class ExplainTests : IDisposable
         JsonDocument.Parse(faults.Output).RootElement[1].GetRawText().Should().Be(
             $$"""{"check":"aud","expected":"aud must be the issuer, {{Issuer}}, as its only value","came":"\u0022{{Issuer}}/oauth2/token\u0022"}""");
         var plain = await Explain(KeyJob, file);
-        plain.Output.Should().Contain($"check     sub\nexpected  the client that the assertion should be of\ncame      \"{OtherJob}\"\n\n");
+        plain.Output.Should().Contain($"check      sub\nexpected   the client that the assertion should be of\ncame       \"{OtherJob}\"\n\n");
         plain.Error.Should().Be("The assertion has 6 faults and would be refused.\n");
         foreach (var part in assertion.Split('.'))
         {

@@ -45,7 +45,8 @@ internal static class ExplainCommand
         command.Validators.Add(result =>
         {
             var (id, path) = (result.GetValue(client), result.GetValue(file));
-            if (result.GetValue(trace) is null ? id is null || path is null : id is not null || path is not null)
+            var traceId = result.GetValue(trace);
+            if (traceId is null ? id is null || path is null : id is not null || path is not null || traceId.StartsWith('-'))
             {
                 result.AddError("Name either a TRACE_ID or both --client and --assertion.");
             }
@@ -64,7 +65,7 @@ internal static class ExplainCommand
         {
             throw new OperatorFaultException(
                 $"No refusal with the trace_id {Printable.Quote(traceId)} is kept in this store: only the last {RefusalStore.MostKept} are, each from " +
-                "about a second after its answer. The log has all of them.");
+                "about a second after its answer. The log may have more.");
         }
 
         var listed = refusals.Select(Listing.Of).ToArray();
@@ -179,7 +180,7 @@ internal static class ExplainCommand
     {
         foreach (var (name, value) in lines)
         {
-            Console.Out.WriteLine($"{name,-10}{value}");
+            Console.Out.WriteLine($"{name,-11}{value}");
         }
     }
 }
