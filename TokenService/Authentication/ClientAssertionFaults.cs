@@ -70,7 +70,7 @@ public static class ClientAssertionFaults
 
     private static async Task<FailedCheck?> Signature(
         Client client, ClientAssertion assertion, ClientKeySets keySets, DateTimeOffset now, CancellationToken cancellation)
-        => client.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
+        => (client.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
             ? ClientSecretJwt.FindFault(client, assertion, now)
-            : (await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation))?.Failed;
+            : await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation))?.Failed;
 }

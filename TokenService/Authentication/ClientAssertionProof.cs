@@ -49,14 +49,10 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
             return OAuthError.InvalidClient(client.ClientId, mismatch);
         }
 
-        if (client.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt)
-        {
-            if (ClientSecretJwt.FindFault(client, assertion, now) is { } fault)
-            {
-                return OAuthError.InvalidClient(client.ClientId, fault);
-            }
-        }
-        else if (await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation) is { } error)
+        var error = client.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
+            ? ClientSecretJwt.FindFault(client, assertion, now)
+            : await PrivateKeyJwt.FindFault(client, assertion, keySets, cancellation);
+        if (error is not null)
         {
             return error;
         }

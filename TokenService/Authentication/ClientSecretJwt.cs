@@ -15,8 +15,8 @@ public static class ClientSecretJwt
     /// <param name="client">A client that is registered for this method.</param>
     /// <param name="assertion">An assertion with one of the algorithms of this method.</param>
     /// <param name="now">The time of the request.</param>
-    /// <returns>The check that failed, or <see langword="null"/>.</returns>
-    public static FailedCheck? FindFault(Client client, ClientAssertion assertion, DateTimeOffset now)
+    /// <returns>The refusal, or <see langword="null"/>.</returns>
+    public static OAuthError? FindFault(Client client, ClientAssertion assertion, DateTimeOffset now)
     {
         var (valid, expired) = (false, false);
         foreach (var secret in client.Secrets)
@@ -29,9 +29,9 @@ public static class ClientSecretJwt
             }
         }
 
-        return valid ? null : expired
+        return valid ? null : OAuthError.InvalidClient(client.ClientId, expired
             ? new("client_secret", "an assertion that is signed with a secret that has not expired", "one that is signed with a secret that has expired")
-            : new("signature", "an assertion that is signed with its secret", "an assertion that was not signed with its secret, or was changed on the way");
+            : new("signature", "an assertion that is signed with its secret", "an assertion that was not signed with its secret, or was changed on the way"));
     }
 
     /// <summary>Does as much work as for a client with a secret, so that time does not tell which one exists.</summary>

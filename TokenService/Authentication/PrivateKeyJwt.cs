@@ -26,7 +26,7 @@ public static class PrivateKeyJwt
     {
         if (client.JwksUri is not { } uri)
         {
-            return Refused(FindFault(assertion, client.Keys));
+            return FindFault(client.ClientId, assertion, client.Keys);
         }
 
         var (fetched, justNow) = await keySets.Get(uri, cancellation);
@@ -38,42 +38,38 @@ public static class PrivateKeyJwt
                 new("jwks_uri", "keys that can be fetched", "an assertion, and its keys could not be fetched yet; the log says why"));
         }
 
-        var fault = FindFault(assertion, fetched.Keys);
+        var fault = FindFault(client.ClientId, assertion, fetched.Keys);
         if (fault is null || justNow || fetched.Keys.Any(key => key.Jwk.Kid is { } kid && kid == assertion.KeyId))
         {
-            return Refused(fault);
+            return fault;
         }
 
         // Perhaps the client has a new key.
         var newer = await keySets.GetNewer(uri, fetched, cancellation);
-        return Refused(FindFault(assertion, newer.Keys));
-
-        OAuthError? Refused(FailedCheck? failed) => failed is null ? null : OAuthError.InvalidClient(client.ClientId, failed);
+        return FindFault(client.ClientId, assertion, newer.Keys);
     }
 
-    /// <summary>Checks the signature with keys that are at hand.</summary>
-    /// <param name="assertion">An assertion with one of the algorithms of this method.</param>
-    /// <param name="keys">The client's keys.</param>
-    /// <returns>The check that failed, or <see langword="null"/>.</returns>
-    public static FailedCheck? FindFault(ClientAssertion assertion, ImmutableArray<ClientKey> keys)
+    private static OAuthError? FindFault(string clientId, ClientAssertion assertion, ImmutableArray<ClientKey> keys)
     {
         // Without kid any key may be the one, and so may a key without kid.
         var candidates = keys.Where(key => assertion.KeyId is not { } kid || key.Jwk.Kid is null || key.Jwk.Kid == kid).ToList();
         if (candidates.Count == 0)
         {
             var kids = string.Join(", ", keys.Select(key => Printable.Quote(key.Jwk.Kid!)));
-            return new("kid", $"the kid of one of its keys: {kids}", $"an assertion with kid {Printable.Quote(assertion.KeyId!)}");
+            return OAuthError.InvalidClient(
+                clientId, new("kid", $"the kid of one of its keys: {kids}", $"an assertion with kid {Printable.Quote(assertion.KeyId!)}"));
         }
 
         var fitting = candidates.FindAll(key => key.Algorithms.Contains(assertion.Algorithm!));
         if (fitting.Count == 0)
         {
             var algorithms = string.Join(", ", candidates.SelectMany(key => key.Algorithms).Distinct(StringComparer.Ordinal));
-            return new("alg", $"what its key is for: {algorithms}", $"an assertion with alg {assertion.Algorithm}");
+            return OAuthError.InvalidClient(clientId, new("alg", $"what its key is for: {algorithms}", $"an assertion with alg {assertion.Algorithm}"));
         }
 
         return fitting.Exists(key => key.Verifies(assertion.Algorithm!, assertion.Content, assertion.Signature))
             ? null
-            : new("signature", "an assertion that is signed by its key", "an assertion that its key did not sign, or that was changed on the way");
+            : OAuthError.InvalidClient(
+                clientId, new("signature", "an assertion that is signed by its key", "an assertion that its key did not sign, or that was changed on the way"));
     }
 }

@@ -58,7 +58,7 @@ public static partial class Log
     public static partial void AssertionsNotNoted(this ILogger logger, string fault);
 
     /// <summary>Refusals were not kept for <c>explain</c>; the lines of the log have them all. Once a minute at most.</summary>
-    [LoggerMessage(36, LogLevel.Warning, "{count} refusals are not kept for explain. {fault}")]
+    [LoggerMessage(37, LogLevel.Warning, "{count} refusals are not kept for explain. {fault}")]
     public static partial void RefusalsDropped(this ILogger logger, long count, string fault);
 
     /// <summary>A fault of our own in a request.</summary>
