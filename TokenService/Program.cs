@@ -79,16 +79,15 @@ public static class Program
 
         var (watch, logger) = (app.Services.GetRequiredService<StoreWatch>(), Logger(app.Services));
         var issuer = new Lazy<string>(() => settings.Issuer ?? FirstUrl(app), LazyThreadSafetyMode.PublicationOnly);
-        var audiences = new Lazy<ImmutableArray<string>>(
-            () => settings.AssertionForTokenEndpoint ? [issuer.Value, issuer.Value + EndpointPaths.Token] : [issuer.Value],
-            LazyThreadSafetyMode.PublicationOnly);
+        var audiences = new Lazy<ImmutableArray<string>>(() => settings.AssertionAudiences(issuer.Value), LazyThreadSafetyMode.PublicationOnly);
         var keySets = new ClientKeySets(clock, (uri, fault) => logger.KeysNotFetched(uri.AbsoluteUri, fault));
         var replay = new ReplayStore(store.DataSource, clock, logger.AssertionsNotNoted);
         var uses = new CredentialUses(store.DataSource, clock, logger.UsesNotWritten);
         var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay));
         IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
         var revocations = new RevocationStore(store.DataSource, watch.Revoked, clock, logger.RevocationsNotNoted);
-        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), logger);
+        var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
+        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), kept, clock, logger);
 
         app.UseFaultAnswer(logger);
         app.MapTokenService(
@@ -99,6 +98,7 @@ public static class Program
             new DiscoveryEndpoint(watch, grants, () => issuer.Value, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
+            kept.Dispose();
             replay.Dispose();
             revocations.Dispose();
             uses.Dispose();

@@ -6,6 +6,7 @@ using CsCheck;
 using FluentAssertions;
 using Microsoft.IdentityModel.JsonWebTokens;
 using TokenService.Authentication;
+using TokenService.Protocol;
 using TokenService.Tests.Support;
 using Xunit;
 using static TokenService.Tests.Support.AssertionClients;
@@ -94,7 +95,7 @@ public sealed class ClientAssertionFormTests
             .Signed(_ => [1]);
         ClientAssertion.Read(text, out var assertion).Should().BeNull();
 
-        AssertionRules.Broken(assertion!, "b", s_audiences, Now).Select(fault => fault.Rule.Split(' ')[0])
+        AssertionRules.Broken(assertion!, "b", s_audiences, Now).Select(fault => fault.Expected.Split(' ')[0])
             .Should().Equal("typ", "alg", "client_id", "aud", "exp", "jti");
     }
 
@@ -102,13 +103,13 @@ public sealed class ClientAssertionFormTests
     [InlineData("plus", 64 * 1024)]
     [InlineData("[[[[", 16 * 1024)]
     public void The_largest_that_is_sent_is_judged_without_taking_it_apart(string part, int length)
-        => ClientAssertion.Read(string.Concat(Enumerable.Repeat(part, length / part.Length)) + "x", out _)!.Rule.Should().Contain("at most 16384 characters");
+        => ClientAssertion.Read(string.Concat(Enumerable.Repeat(part, length / part.Length)) + "x", out _)!.Expected.Should().Contain("at most 16384 characters");
 
     // RFC 6749 §5.2: the characters of error_description. And nothing that was sent.
-    private static void IsTellable(AssertionFault fault)
+    private static void IsTellable(FailedCheck fault)
     {
-        fault.Rule.Should().MatchRegex("^[\\x20-\\x21\\x23-\\x5B\\x5D-\\x7E]{5,}$");
-        fault.Found.Should().MatchRegex("^[ -~…]*$");
+        fault.Expected.Should().MatchRegex("^[\\x20-\\x21\\x23-\\x5B\\x5D-\\x7E]{5,}$");
+        fault.Came.Should().MatchRegex("^[ -~…]*$");
     }
 
     // JSON of the members that count, with values of all kinds, sometimes damaged.

@@ -138,6 +138,9 @@ internal sealed class RunningProgram : IAsyncDisposable
         await _process.WaitForExitAsync().WaitAsync(s_patience);
     }
 
+    /// <summary>Waits until it has ended by itself.</summary>
+    public Task Ended() => _process.WaitForExitAsync().WaitAsync(s_patience);
+
     public async ValueTask DisposeAsync()
     {
         if (!_process.HasExited)

@@ -40,38 +40,38 @@ public static class AssertionRules
     /// <param name="clientId">The <c>client_id</c> beside it in the form, if any.</param>
     /// <param name="audiences">What <c>aud</c> may be: the issuer, and where the setting allows it the token endpoint's URL.</param>
     /// <param name="now">The time of the request.</param>
-    public static IEnumerable<AssertionFault> Broken(ClientAssertion assertion, string? clientId, ImmutableArray<string> audiences, DateTimeOffset now)
+    public static IEnumerable<FailedCheck> Broken(ClientAssertion assertion, string? clientId, ImmutableArray<string> audiences, DateTimeOffset now)
     {
         var (header, claims) = (assertion.Header, assertion.Claims);
         foreach (var name in s_refusedHeaders)
         {
             if (header.TryGetProperty(name, out _))
             {
-                yield return new($"its header may not have {name}", $"a header with {name}");
+                yield return new(name, $"its header may not have {name}", $"a header with {name}");
             }
         }
 
         if (header.TryGetProperty("typ", out var type)
             && !(type.ValueKind == JsonValueKind.String && s_types.Contains(type.GetString(), StringComparer.OrdinalIgnoreCase)))
         {
-            yield return new($"typ must be {string.Join(" or ", s_types)}, or left out", Found(header, "typ"));
+            yield return new("typ", $"typ must be {string.Join(" or ", s_types)}, or left out", Found(header, "typ"));
         }
 
         if (assertion.Algorithm is null || !AssertionAlgorithms.All.Contains(assertion.Algorithm))
         {
-            yield return new($"alg must be one of {string.Join(", ", AssertionAlgorithms.All)}", Found(header, "alg"));
+            yield return new("alg", $"alg must be one of {string.Join(", ", AssertionAlgorithms.All)}", Found(header, "alg"));
         }
 
         if (header.TryGetProperty("kid", out _) && assertion.KeyId is not { Length: > 0 and <= ClientKeyReader.MaxKidLength })
         {
-            yield return new($"kid must be a text of 1 to {ClientKeyReader.MaxKidLength} characters, or left out", Found(header, "kid"));
+            yield return new("kid", $"kid must be a text of 1 to {ClientKeyReader.MaxKidLength} characters, or left out", Found(header, "kid"));
         }
 
         foreach (var name in (string[])["iss", "sub"])
         {
             if (!(claims.TryGetProperty(name, out var value) && value.ValueKind == JsonValueKind.String && value.GetString()!.Length > 0))
             {
-                yield return new($"{name} must be the client id", Found(claims, name));
+                yield return new(name, $"{name} must be the client id", Found(claims, name));
             }
         }
 
@@ -79,18 +79,18 @@ public static class AssertionRules
         {
             if (claims.TryGetProperty("iss", out var issuer) && issuer.ValueKind == JsonValueKind.String && issuer.GetString() != subject)
             {
-                yield return new("iss and sub must be the same: the client id", $"iss {Found(claims, "iss")}, sub {Found(claims, "sub")}");
+                yield return new("iss", "iss and sub must be the same: the client id", $"iss {Found(claims, "iss")}, sub {Found(claims, "sub")}");
             }
 
             if (clientId is not null && clientId != subject)
             {
-                yield return new("client_id in the form must be the client of the assertion, or left out", $"client_id {Printable.Quote(clientId)}");
+                yield return new("client_id", "client_id in the form must be the client of the assertion, or left out", $"client_id {Printable.Quote(clientId)}");
             }
         }
 
         if (!IsAudience(claims, audiences))
         {
-            yield return new(AudienceRule(audiences), Found(claims, "aud"));
+            yield return new("aud", AudienceRule(audiences), Found(claims, "aud"));
         }
 
         foreach (var fault in BrokenTimes(claims, now))
@@ -100,28 +100,28 @@ public static class AssertionRules
 
         if (assertion.TokenId is not { Length: > 0 and <= MaxTokenIdLength })
         {
-            yield return new($"jti must be a text of 1 to {MaxTokenIdLength} characters, another one for each assertion", Found(claims, "jti"));
+            yield return new("jti", $"jti must be a text of 1 to {MaxTokenIdLength} characters, another one for each assertion", Found(claims, "jti"));
         }
     }
 
-    /// <summary>From when on the assertion is refused for its age. Only for one that breaks no rule.</summary>
-    public static DateTimeOffset EndOf(ClientAssertion assertion)
-        => Time(assertion.Claims.GetProperty("exp"))!.Value + Skew;
+    /// <summary>From when on the assertion is refused for its age; <see langword="null"/> where its <c>exp</c> is no time.</summary>
+    public static DateTimeOffset? EndOf(ClientAssertion assertion)
+        => assertion.Claims.TryGetProperty("exp", out var expires) ? Time(expires) + Skew : null;
 
-    private static IEnumerable<AssertionFault> BrokenTimes(JsonElement claims, DateTimeOffset now)
+    private static IEnumerable<FailedCheck> BrokenTimes(JsonElement claims, DateTimeOffset now)
     {
         var expires = claims.TryGetProperty("exp", out var exp) ? Time(exp) : null;
         if (expires is null)
         {
-            yield return new("exp must be a time in seconds since 1970, a number", Found(claims, "exp"));
+            yield return new("exp", "exp must be a time in seconds since 1970, a number", Found(claims, "exp"));
         }
         else if (now - Skew >= expires)
         {
-            yield return new("exp is past: the assertion has expired", At(expires.Value, now));
+            yield return new("exp", "exp must not be past: the assertion has expired", At(expires.Value, now));
         }
         else if (expires > now + LongestLifetime + Skew)
         {
-            yield return new($"exp must be at most {LongestLifetime.TotalMinutes} minutes ahead", At(expires.Value, now));
+            yield return new("exp", $"exp must be at most {LongestLifetime.TotalMinutes} minutes ahead", At(expires.Value, now));
         }
 
         foreach (var name in (string[])["iat", "nbf"])
@@ -133,15 +133,15 @@ public static class AssertionRules
 
             if (Time(value) is not { } time)
             {
-                yield return new($"{name} must be a time in seconds since 1970, a number, or left out", Found(claims, name));
+                yield return new(name, $"{name} must be a time in seconds since 1970, a number, or left out", Found(claims, name));
             }
             else if (time > now + Skew)
             {
-                yield return new($"{name} is in the future: check the clock of the client", At(time, now));
+                yield return new(name, $"{name} must not be in the future: check the clock of the client", At(time, now));
             }
             else if (name == "iat" && time < now - s_greatestAge)
             {
-                yield return new("iat is more than a day past", At(time, now));
+                yield return new("iat", "iat must not be more than a day past", At(time, now));
             }
         }
     }

@@ -20,6 +20,9 @@ public sealed record ClientAssertion(JsonElement Header, JsonElement Claims, byt
     /// <summary>The longest assertion in characters. A usual one has some 700.</summary>
     public const int MaxLength = 16 * 1024;
 
+    // What faults of the form are told under.
+    private const string Name = Parameters.ClientAssertion;
+
     /// <summary><c>alg</c>, where it is a text.</summary>
     public string? Algorithm => Text(Header, "alg");
 
@@ -36,12 +39,12 @@ public sealed record ClientAssertion(JsonElement Header, JsonElement Claims, byt
     /// <param name="text">The JWS in its compact form (RFC 7515 §7.1).</param>
     /// <param name="assertion">The parts, where the answer is <see langword="null"/>.</param>
     /// <returns>What is wrong with the form, or <see langword="null"/>.</returns>
-    public static AssertionFault? Read(string text, out ClientAssertion? assertion)
+    public static FailedCheck? Read(string text, out ClientAssertion? assertion)
     {
         assertion = null;
         if (text.Length > MaxLength)
         {
-            return new(string.Create(CultureInfo.InvariantCulture, $"it must have at most {MaxLength} characters"), $"{text.Length} characters");
+            return new(Name, string.Create(CultureInfo.InvariantCulture, $"it must have at most {MaxLength} characters"), $"{text.Length} characters");
         }
 
         var first = text.IndexOf('.', StringComparison.Ordinal);
@@ -50,6 +53,7 @@ public sealed record ClientAssertion(JsonElement Header, JsonElement Claims, byt
         if (dots != 2)
         {
             return new(
+                Name,
                 "it must be a signed JWT in compact form, three parts with two dots between them; an encrypted one (JWE) is not accepted",
                 $"{dots} dots");
         }
@@ -58,22 +62,22 @@ public sealed record ClientAssertion(JsonElement Header, JsonElement Claims, byt
             || StrictBase64Url.Decode(text.AsSpan(first + 1, last - first - 1)) is not { } claims
             || StrictBase64Url.Decode(text.AsSpan(last + 1)) is not { } signature)
         {
-            return new("each of its parts must be base64url without padding, in its one canonical spelling", "something else");
+            return new(Name, "each of its parts must be base64url without padding, in its one canonical spelling", "something else");
         }
 
         if (signature.Length == 0)
         {
-            return new("it must be signed", "no signature");
+            return new(Name, "it must be signed", "no signature");
         }
 
         if (StrictJson.ReadObject(header) is not { } headerJson)
         {
-            return new("its header must be a JSON object in UTF-8, no member twice and no byte order mark", "something else");
+            return new(Name, "its header must be a JSON object in UTF-8, no member twice and no byte order mark", "something else");
         }
 
         if (StrictJson.ReadObject(claims) is not { } claimsJson)
         {
-            return new("its claims must be a JSON object in UTF-8, no member twice and no byte order mark", "something else");
+            return new(Name, "its claims must be a JSON object in UTF-8, no member twice and no byte order mark", "something else");
         }
 
         assertion = new ClientAssertion(headerJson, claimsJson, Encoding.ASCII.GetBytes(text, 0, last), signature);
@@ -83,10 +87,3 @@ public sealed record ClientAssertion(JsonElement Header, JsonElement Claims, byt
     private static string? Text(JsonElement element, string member)
         => element.TryGetProperty(member, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 }
-
-/// <summary>What is wrong with a client assertion.</summary>
-/// <param name="Rule">
-/// The rule that it breaks, as its author should read it: printable ASCII without quotation marks and backslashes, and nothing that was sent.
-/// </param>
-/// <param name="Found">What came instead, printable: for the operator.</param>
-public sealed record AssertionFault(string Rule, string Found);

@@ -34,14 +34,14 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
     {
         if (Read(request, now, out var assertion) is { } broken)
         {
-            return OAuthError.InvalidAssertion(assertion?.Subject ?? request.ClientId ?? "", broken.Rule, broken.Found);
+            return OAuthError.InvalidAssertion(assertion?.Subject ?? request.ClientId, broken);
         }
 
         var client = registry.FindClient(assertion!.Subject!);
-        if (FindMismatch(client, assertion) is { } mismatch)
+        if (ClientChecks.Registration(client, assertion.Algorithm!) is { } mismatch)
         {
             AssertionDecoy.Spend(assertion);
-            return mismatch;
+            return OAuthError.InvalidClient(assertion.Subject!, mismatch);
         }
 
         var found = client!.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
@@ -54,60 +54,31 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
 
         if (client.Disabled)
         {
-            return OAuthError.InvalidClient(client.ClientId, "sent a right assertion, and is disabled");
+            return OAuthError.InvalidClient(client.ClientId, ClientChecks.Disabled("a right assertion, and is disabled"));
         }
 
-        return await replay.Use(client.ClientId, assertion.TokenId!, AssertionRules.EndOf(assertion)) switch
+        return await replay.Use(client.ClientId, assertion.TokenId!, AssertionRules.EndOf(assertion)!.Value) switch
         {
             ReplayVerdict.FirstUse => new AuthenticatedClient(client, credential),
-            ReplayVerdict.UsedBefore => OAuthError.InvalidClient(
-                client.ClientId,
-                "sent an assertion that was used before (each needs a jti of its own), or that is older than a setting back of the service's clock"),
+            ReplayVerdict.UsedBefore => OAuthError.InvalidClient(client.ClientId, ClientChecks.UsedBefore),
             _ => OAuthError.TemporarilyUnavailable(
-                s_storeRetry, $"client {Printable.Quote(client.ClientId)} sent a right assertion, and the store could not note its jti"),
+                s_storeRetry, client.ClientId, new("jti", "a store that can note it", "a right assertion, and the store could not note its jti")),
         };
     }
 
-    private AssertionFault? Read(ClientRequest request, DateTimeOffset now, out ClientAssertion? assertion)
+    private FailedCheck? Read(ClientRequest request, DateTimeOffset now, out ClientAssertion? assertion)
     {
         assertion = null;
         if (request.ClientAssertionType != ClientAssertionTypes.JwtBearer)
         {
             return new(
+                Parameters.ClientAssertionType,
                 $"client_assertion_type must be {ClientAssertionTypes.JwtBearer}",
                 request.ClientAssertionType is { } type ? Printable.Quote(type) : "nothing");
         }
 
         return request.ClientAssertion is not { } text
-            ? new("client_assertion is missing beside client_assertion_type", "nothing")
+            ? new(Parameters.ClientAssertion, "client_assertion must stand beside client_assertion_type", "nothing")
             : ClientAssertion.Read(text.Reveal(), out assertion) ?? AssertionRules.Broken(assertion!, request.ClientId, audiences(), now).FirstOrDefault();
-    }
-
-    // Decided by the registration alone: an assertion does not choose what it is checked with.
-    private static OAuthError? FindMismatch(Client? client, ClientAssertion assertion)
-    {
-        if (client is null)
-        {
-            return OAuthError.InvalidClient(assertion.Subject!, "is unknown");
-        }
-
-        var algorithm = assertion.Algorithm!;
-        var accepted = AssertionAlgorithms.Of(client.AuthenticationMethod);
-        if (accepted.IsEmpty)
-        {
-            return OAuthError.InvalidClient(client.ClientId, $"sent an assertion, and is registered for {client.AuthenticationMethod}");
-        }
-
-        if (!accepted.Contains(algorithm))
-        {
-            return OAuthError.InvalidClient(
-                client.ClientId,
-                $"sent an assertion with alg {algorithm}, and is registered for {client.AuthenticationMethod}: {string.Join(", ", accepted)}");
-        }
-
-        return client.AssertionAlgorithm is { } only && algorithm != only
-            ? OAuthError.InvalidClient(
-                client.ClientId, $"sent an assertion with alg {algorithm}, and is registered with token_endpoint_auth_signing_alg {only}")
-            : null;
     }
 }

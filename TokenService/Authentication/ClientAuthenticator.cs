@@ -17,6 +17,8 @@ namespace TokenService.Authentication;
 /// <param name="assertions">Checks assertions.</param>
 public sealed class ClientAuthenticator(ClientAssertionProof assertions)
 {
+    private static readonly FailedCheck s_noCredentials = new("client_authentication", "a secret or an assertion", "no credentials");
+
     /// <summary>Authenticates the client of a request.</summary>
     /// <param name="request">The request; of the ways to authenticate it has at most one.</param>
     /// <param name="registry">Who is registered.</param>
@@ -52,14 +54,18 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
         return told!;
     }
 
+    private static string Proof(Client client) => AssertionAlgorithms.Of(client.AuthenticationMethod).IsEmpty
+        ? "one of its secrets"
+        : $"an assertion: it is registered for {client.AuthenticationMethod}";
+
     private static Result<SentCredentials> ReadCredentials(ClientRequest request) => request switch
     {
         { Authorization: { } header } => ClientSecretBasic.Read(header),
         { ClientId: { } id, ClientSecret: { } secret }
             => new SentCredentials(AuthenticationMethods.ClientSecretPost, [new CredentialReading(id, secret)]),
-        { ClientSecret: not null } => OAuthError.InvalidClient("client_secret came without client_id"),
-        { ClientId: { } id } => OAuthError.InvalidClient(id, "sent no credentials"),
-        _ => OAuthError.InvalidClient("no credentials were sent"),
+        { ClientSecret: not null } => OAuthError.InvalidClient(null, new("client_id", "client_id beside client_secret", "client_secret alone")),
+        { ClientId: { } id } => OAuthError.InvalidClient(id, s_noCredentials),
+        _ => OAuthError.InvalidClient(null, s_noCredentials),
     };
 
     private static Result<AuthenticatedClient> Check(
@@ -70,17 +76,17 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
 
         return (client, match) switch
         {
-            (null, _) => Refuse("is unknown"),
-            (_, SecretMatch.None) => Refuse("sent a wrong secret"),
-            (_, SecretMatch.Expired) => Refuse("sent a secret that has expired"),
+            (null, _) => Refuse(ClientChecks.Unknown),
+            (_, SecretMatch.None) => Refuse(new("client_secret", Proof(client), "a wrong secret")),
+            (_, SecretMatch.Expired) => Refuse(new("client_secret", "a secret that has not expired", "a secret that has expired")),
             _ when client.AuthenticationMethod != method
-                => Refuse($"sent the right secret by {method}, and is registered for {client.AuthenticationMethod}"),
-            _ when client.Disabled => Refuse("sent the right secret, and is disabled"),
-            _ when idInForm is not null && idInForm != client.ClientId
-                => Refuse($"sent the right secret, and a client_id in the form that names another client: {Printable.Quote(idInForm)}"),
+                => Refuse(new("token_endpoint_auth_method", $"{client.AuthenticationMethod}, as registered", $"the right secret by {method}")),
+            _ when client.Disabled => Refuse(ClientChecks.Disabled("the right secret, and is disabled")),
+            _ when idInForm is not null && idInForm != client.ClientId => Refuse(new(
+                "client_id", "the same client in the form, or none", $"the right secret, and a client_id in the form that names another client: {Printable.Quote(idInForm)}")),
             _ => new AuthenticatedClient(client, secret!.Credential),
         };
 
-        OAuthError Refuse(string why) => OAuthError.InvalidClient(sent.ClientId, why);
+        OAuthError Refuse(FailedCheck failed) => OAuthError.InvalidClient(sent.ClientId, failed);
     }
 }

@@ -25,7 +25,7 @@ public static class ClientSecretBasic
         var header = authorization.Reveal();
         if (!header.StartsWith(Scheme, StringComparison.OrdinalIgnoreCase))
         {
-            return OAuthError.InvalidClient("the Authorization header is of another scheme than Basic");
+            return Refuse("another scheme");
         }
 
         var token = header.AsSpan(Scheme.Length).Trim(' ');
@@ -35,14 +35,14 @@ public static class ClientSecretBasic
             // TryFromBase64Chars would pass over white space inside.
             if (token.ContainsAny(" \t\r\n") || !Convert.TryFromBase64Chars(token, rented, out var length))
             {
-                return OAuthError.InvalidClient("the Basic credentials are not base64");
+                return Refuse("something that is not base64");
             }
 
             var pair = rented.AsSpan(0, length);
             var colon = pair.IndexOf((byte)':');
             if (colon < 0 || !Utf8.IsValid(pair))
             {
-                return OAuthError.InvalidClient("the Basic credentials are not UTF-8 with a colon between client id and secret");
+                return Refuse("base64 of something that is not UTF-8, or has no colon");
             }
 
             return new SentCredentials(AuthenticationMethods.ClientSecretBasic, Readings(pair[..colon], pair[(colon + 1)..]));
@@ -53,6 +53,9 @@ public static class ClientSecretBasic
             ArrayPool<byte>.Shared.Return(rented);
         }
     }
+
+    private static OAuthError Refuse(string came) => OAuthError.InvalidClient(
+        null, new("Authorization", "Basic and, in base64, client id and secret in UTF-8 with a colon between them", came));
 
     private static ImmutableArray<CredentialReading> Readings(ReadOnlySpan<byte> id, ReadOnlySpan<byte> secret)
     {

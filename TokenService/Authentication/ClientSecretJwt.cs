@@ -29,8 +29,8 @@ public static class ClientSecretJwt
         }
 
         return valid is not null ? valid : OAuthError.InvalidClient(client.ClientId, expired
-            ? "signed its assertion with a secret that has expired"
-            : "sent an assertion that was not signed with its secret, or was changed on the way");
+            ? new("client_secret", "an assertion that is signed with a secret that has not expired", "one that is signed with a secret that has expired")
+            : new("signature", "an assertion that is signed with its secret", "an assertion that was not signed with its secret, or was changed on the way"));
     }
 
     /// <summary>Whether this is an HMAC under this secret; compared in constant time.</summary>

@@ -1,3 +1,4 @@
+using System;
 using System.Collections.Immutable;
 using System.Linq;
 using System.Threading;
@@ -33,7 +34,8 @@ public static class PrivateKeyJwt
         {
             return OAuthError.TemporarilyUnavailable(
                 ClientKeySets.RetryAfter,
-                $"the keys of client {Printable.Quote(client.ClientId)} could not be fetched from its jwks_uri yet; the log says why");
+                client.ClientId,
+                new("jwks_uri", "keys that can be fetched", "an assertion, and its keys could not be fetched yet; the log says why"));
         }
 
         var found = FindCredential(client.ClientId, assertion, fetched.Keys);
@@ -54,19 +56,22 @@ public static class PrivateKeyJwt
         if (candidates.Count == 0)
         {
             AssertionDecoy.Spend(assertion);
-            return OAuthError.InvalidClient(clientId, $"sent an assertion with kid {Printable.Quote(assertion.KeyId ?? "")}, and has no such key");
+            var kids = string.Join(", ", keys.Select(key => Printable.Quote(key.Jwk.Kid ?? "")));
+            return OAuthError.InvalidClient(
+                clientId, new("kid", $"the kid of one of its keys: {kids}", $"an assertion with kid {Printable.Quote(assertion.KeyId ?? "")}"));
         }
 
         var fitting = candidates.FindAll(key => key.Algorithms.Contains(assertion.Algorithm!));
         if (fitting.Count == 0)
         {
             AssertionDecoy.Spend(assertion);
-            return OAuthError.InvalidClient(
-                clientId, $"sent an assertion with alg {assertion.Algorithm}, and its key is for {string.Join(", ", candidates[0].Algorithms)}");
+            var algorithms = string.Join(", ", candidates.SelectMany(key => key.Algorithms).Distinct(StringComparer.Ordinal));
+            return OAuthError.InvalidClient(clientId, new("alg", $"what its key is for: {algorithms}", $"an assertion with alg {assertion.Algorithm}"));
         }
 
         return fitting.Find(key => key.Verifies(assertion.Algorithm!, assertion.Content, assertion.Signature)) is { } signer
             ? signer.Credential
-            : OAuthError.InvalidClient(clientId, "sent an assertion that its key did not sign, or that was changed on the way");
+            : OAuthError.InvalidClient(
+                clientId, new("signature", "an assertion that is signed by its key", "an assertion that its key did not sign, or that was changed on the way"));
     }
 }

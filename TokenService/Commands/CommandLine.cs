@@ -107,6 +107,7 @@ public static class CommandLine
             KeysCommands.Create(settings),
             NewKeyCommand.Create(),
             AssertionCommand.Create(settings),
+            ExplainCommand.Create(settings),
         };
         root.Action = new ServeAction(serve);
         root.Options.OfType<VersionOption>().Single().Action = new VersionAction();

@@ -7,6 +7,7 @@ using System.Text.Json.Serialization;
 using TokenService.Administration;
 using TokenService.Clients;
 using TokenService.Keys;
+using TokenService.Operations;
 using TokenService.Protocol;
 
 namespace TokenService.Commands;
@@ -72,6 +73,21 @@ internal static class Listing
         key.Key.CreatedAt.ToUnixTimeSeconds(),
         key.Key.SignsFrom.ToUnixTimeSeconds(),
         key.GoneAt?.ToUnixTimeSeconds());
+
+    public static RefusalListing Of(Refusal refusal) => new()
+    {
+        TraceId = refusal.TraceId,
+        Time = refusal.Time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture),
+        Endpoint = refusal.Endpoint,
+        Address = refusal.Address,
+        ClientId = refusal.ClientId,
+        Error = refusal.Error,
+        Check = refusal.Failed.Name,
+        Expected = refusal.Failed.Expected,
+        Came = refusal.Failed.Came,
+    };
+
+    public static FaultListing Of(FailedCheck fault) => new(fault.Name, fault.Expected, fault.Came);
 
     public static PlanListing Of(ApplyPlan plan, bool dryRun) => new()
     {
@@ -154,6 +170,30 @@ internal sealed record RetiredListing(string Retired, KeyListing Signing);
 
 internal sealed record RewrapListing(int SigningKeys, int ClientSecrets, string MasterKeyFile, string? PreviousMasterKeyFile);
 
+internal sealed record RefusalListing
+{
+    public required string TraceId { get; init; }
+
+    /// <summary>UTC, to the millisecond (RFC 3339).</summary>
+    public required string Time { get; init; }
+
+    public required string Endpoint { get; init; }
+
+    public required string Address { get; init; }
+
+    public string? ClientId { get; init; }
+
+    public required string Error { get; init; }
+
+    public required string Check { get; init; }
+
+    public required string Expected { get; init; }
+
+    public required string Came { get; init; }
+}
+
+internal sealed record FaultListing(string Check, string Expected, string Came);
+
 [JsonSourceGenerationOptions(
     PropertyNamingPolicy = JsonKnownNamingPolicy.SnakeCaseLower,
     DefaultIgnoreCondition = JsonIgnoreCondition.WhenWritingNull)]
@@ -167,4 +207,6 @@ internal sealed record RewrapListing(int SigningKeys, int ClientSecrets, string 
 [JsonSerializable(typeof(KeyListing[]))]
 [JsonSerializable(typeof(RetiredListing))]
 [JsonSerializable(typeof(RewrapListing))]
+[JsonSerializable(typeof(RefusalListing[]))]
+[JsonSerializable(typeof(FaultListing[]))]
 internal sealed partial class ListingJson : JsonSerializerContext;

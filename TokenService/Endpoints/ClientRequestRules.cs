@@ -1,3 +1,4 @@
+using System.Collections.Generic;
 using FluentValidation;
 using TokenService.Protocol;
 
@@ -14,14 +15,31 @@ public abstract class ClientRequestRules<T> : AbstractValidator<T>
         ClassLevelCascadeMode = CascadeMode.Stop;
 
         RuleFor(request => request)
-            .Must(request => Ways(request) <= 1)
-            .WithMessage("The request authenticates the client in two ways at once. Send the credentials in the Authorization header or in the form.");
+            .Must(request => Ways(request).Count <= 1)
+            .WithMessage("The request authenticates the client in two ways at once. Send the credentials in the Authorization header or in the form.")
+            .WithState(request => new FailedCheck("client_authentication", "one way to authenticate", string.Join(" and ", Ways(request))));
     }
 
-    private static int Ways(T request)
-        => (request.Authorization is null ? 0 : 1)
-            + (request.ClientSecret is null ? 0 : 1)
-            + (request.ClientAssertion is null && request.ClientAssertionType is null ? 0 : 1);
+    private static List<string> Ways(T request)
+    {
+        List<string> ways = [];
+        if (request.Authorization is not null)
+        {
+            ways.Add("an Authorization header");
+        }
+
+        if (request.ClientSecret is not null)
+        {
+            ways.Add(Parameters.ClientSecret);
+        }
+
+        if (request.ClientAssertion is not null || request.ClientAssertionType is not null)
+        {
+            ways.Add(Parameters.ClientAssertion);
+        }
+
+        return ways;
+    }
 }
 
 /// <summary>The shape of a token request.</summary>
@@ -29,7 +47,8 @@ public sealed class TokenRequestRules : ClientRequestRules<TokenRequest>
 {
     /// <summary>The rules.</summary>
     public TokenRequestRules() => RuleFor(request => request.GrantType)
-        .NotEmpty().WithMessage("grant_type is missing. Send grant_type=client_credentials in the form.");
+        .NotEmpty().WithMessage("grant_type is missing. Send grant_type=client_credentials in the form.")
+        .WithState(_ => new FailedCheck(Parameters.GrantType, "grant_type in the form", "nothing"));
 }
 
 /// <summary>The shape of a request about a token.</summary>
@@ -37,5 +56,6 @@ public sealed class TokenQueryRules : ClientRequestRules<TokenQuery>
 {
     /// <summary>The rules.</summary>
     public TokenQueryRules() => RuleFor(query => query.Token)
-        .NotNull().WithMessage("token is missing. Send the token in the form.");
+        .NotNull().WithMessage("token is missing. Send the token in the form.")
+        .WithState(_ => new FailedCheck(Parameters.Token, "the token in the form", "nothing"));
 }

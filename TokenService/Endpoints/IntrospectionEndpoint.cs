@@ -45,7 +45,7 @@ public sealed class IntrospectionEndpoint(
         uses.Note(caller, now);
         if (caller.Client is { IntrospectsAll: false, IntrospectedResources.IsEmpty: true })
         {
-            return OAuthError.IntrospectionNotAllowed($"client {Printable.Quote(caller.Client.ClientId)} asked about a token, and is registered for no introspection");
+            return OAuthError.IntrospectionNotAllowed(caller.Client.ClientId);
         }
 
         // What a live token is, in one place. Why one is not live, nobody is told: the caller could learn of tokens that are not its own.

@@ -1,16 +1,23 @@
+using System;
 using System.Threading.Tasks;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
 using TokenService.Operations;
 using TokenService.Protocol;
+using TokenService.Storage;
 
 namespace TokenService.Endpoints;
 
-/// <summary>What happens with a refusal, the same at each endpoint that clients authenticate at: it is counted, told and answered, once.</summary>
+/// <summary>What happens with a refusal, the same at each endpoint that clients authenticate at: it is counted, told, kept and answered, once.</summary>
 /// <param name="limiter">Slows down failed authentications.</param>
+/// <param name="kept">Keeps each refusal for <c>explain</c>.</param>
+/// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each refusal.</param>
-public sealed class Refusals(FailureLimiter limiter, ILogger logger)
+public sealed class Refusals(FailureLimiter limiter, RefusalStore kept, TimeProvider clock, ILogger logger)
 {
+    // The longest that can be registered.
+    private const int MaxClientIdLength = 256;
+
     /// <summary>Answers a refused request.</summary>
     public Task Answer(HttpContext http, OAuthError error, string traceId)
     {
@@ -25,11 +32,21 @@ public sealed class Refusals(FailureLimiter limiter, ILogger logger)
             logger.Refused(path, address, error.Code, error.Reason, traceId);
         }
 
+        kept.Keep(new Refusal
+        {
+            TraceId = traceId,
+            Time = clock.GetUtcNow(),
+            Endpoint = Printable.Escape(path),
+            Address = address,
+            ClientId = error.ClientId is { } clientId ? Printable.Escape(clientId, MaxClientIdLength) : null,
+            Error = error.Code,
+            Failed = error.Failed,
+        });
         return OAuthResults.Write(http, error, traceId);
     }
 
     private OAuthError Slowed(OAuthError error, HttpContext http)
         => error.Code == "invalid_client" && limiter.Count(http.Connection.RemoteIpAddress, error.ClientId ?? "") is { } wait
-            ? OAuthError.SlowDown(wait, error.Reason)
+            ? OAuthError.SlowDown(wait, error)
             : error;
 }

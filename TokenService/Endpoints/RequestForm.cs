@@ -27,17 +27,20 @@ public static class RequestForm
     {
         if (!HttpMethods.IsPost(http.Method))
         {
-            return OAuthError.MethodNotAllowed(HttpMethods.Post);
+            return OAuthError.MethodNotAllowed(HttpMethods.Post, http.Method);
         }
 
         if (!IsForm(http.Headers.ContentType))
         {
-            return OAuthError.InvalidRequest("Content-Type must be application/x-www-form-urlencoded, in UTF-8.");
+            return OAuthError.InvalidRequest(
+                "Content-Type must be application/x-www-form-urlencoded, in UTF-8.",
+                new("Content-Type", "application/x-www-form-urlencoded, in UTF-8", ShownType(http.Headers.ContentType)));
         }
 
         if (http.Headers.Authorization.Count > 1)
         {
-            return OAuthError.InvalidRequest("The request has several Authorization headers.");
+            return OAuthError.InvalidRequest(
+                "The request has several Authorization headers.", new("Authorization", "one header", $"{http.Headers.Authorization.Count} headers"));
         }
 
         if (RefuseCredentialsInQuery(http.QueryString) is { } refusal)
@@ -58,6 +61,13 @@ public static class RequestForm
             && type.MediaType.Equals("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase)
             && (!type.Charset.HasValue || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
 
+    // What does not read as a media type may be anything, a secret too.
+    private static string ShownType(string? contentType) => string.IsNullOrEmpty(contentType)
+        ? "nothing"
+        : MediaTypeHeaderValue.TryParse(contentType, out var type)
+            ? Printable.Quote(type.Charset.HasValue ? $"{type.MediaType}; charset={type.Charset}" : type.MediaType.ToString())
+            : "something that is no media type";
+
     // A URL ends up in logs and histories (RFC 6749 §2.3.1).
     private static OAuthError? RefuseCredentialsInQuery(QueryString query)
     {
@@ -68,13 +78,18 @@ public static class RequestForm
 
         if (!FormUrlEncoded.TryParse(Encoding.UTF8.GetBytes(query.Value![1..]), out var fields, out _))
         {
-            return OAuthError.InvalidRequest("The query of the URL is malformed. Send all parameters in the form.");
+            return OAuthError.InvalidRequest(
+                "The query of the URL is malformed. Send all parameters in the form.",
+                new("query", "all parameters in the form, none in the URL", "a malformed query"));
         }
 
-        return fields.Exists(field => field.Key
-            is Parameters.ClientId or Parameters.ClientSecret or Parameters.ClientAssertion or Parameters.ClientAssertionType)
-            ? OAuthError.InvalidRequest("Credentials may not be sent in the URL: it ends up in logs. Replace them, and send them in the form or header.")
-            : null;
+        var credential = fields.Find(field => field.Key
+            is Parameters.ClientId or Parameters.ClientSecret or Parameters.ClientAssertion or Parameters.ClientAssertionType).Key;
+        return credential is null
+            ? null
+            : OAuthError.InvalidRequest(
+                "Credentials may not be sent in the URL: it ends up in logs. Replace them, and send them in the form or header.",
+                new("query", "credentials in the form or header", $"{credential} in the URL"));
     }
 
     private static async Task<Result<List<KeyValuePair<string, string>>>> ReadBody(HttpRequest http, CancellationToken cancellation)
@@ -111,22 +126,26 @@ public static class RequestForm
         {
             // Nobody is there to read an answer.
             http.HttpContext.Abort();
-            return OAuthError.InvalidRequest("The connection was reset.");
+            return OAuthError.InvalidRequest("The connection was reset.", new("body", "a whole body", "a connection that was reset"));
         }
         catch (OperationCanceledException) when (!cancellation.IsCancellationRequested)
         {
             http.HttpContext.Response.Headers.Connection = "close";
-            return OAuthError.InvalidRequest($"The body did not arrive within {s_patience.TotalSeconds} seconds.");
+            return OAuthError.InvalidRequest(
+                $"The body did not arrive within {s_patience.TotalSeconds} seconds.",
+                new("body", $"a body within {s_patience.TotalSeconds} seconds", "a part of it"));
         }
         catch (Exception fault) when (fault is IOException or InvalidOperationException)
         {
             // The web server throws one or the other, depending on what is wrong with the chunks and trailers.
-            return OAuthError.InvalidRequest("The body could not be read: it is shorter than announced, too slow, or badly chunked.");
+            return OAuthError.InvalidRequest(
+                "The body could not be read: it is shorter than announced, too slow, or badly chunked.",
+                new("body", "a whole body", "one that is shorter than announced, too slow, or badly chunked"));
         }
     }
 
     private static Result<List<KeyValuePair<string, string>>> Parse(ReadOnlySequence<byte> body)
         => FormUrlEncoded.TryParse(body.IsSingleSegment ? body.FirstSpan : body.ToArray(), out var fields, out var fault)
             ? fields
-            : OAuthError.InvalidRequest(fault);
+            : OAuthError.InvalidRequest(fault, new("form", $"a well-formed form of at most {FormUrlEncoded.MaxFields} parameters", fault.TrimEnd('.')));
 }

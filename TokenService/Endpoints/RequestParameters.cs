@@ -32,7 +32,9 @@ public sealed class RequestParameters
             if (name != Parameters.Resource && !values.TryAdd(name, value))
             {
                 // RFC 6749 §3.2. Of two values, one reader takes the first and another the last.
-                return OAuthError.InvalidRequest("A parameter was sent twice; only resource may be repeated.");
+                return OAuthError.InvalidRequest(
+                    "A parameter was sent twice; only resource may be repeated.",
+                    new("form", "each parameter once", Parameters.Known.Contains(name) ? $"{name} twice" : "an unknown parameter twice"));
             }
         }
 
@@ -70,7 +72,7 @@ public sealed class RequestParameters
             Authorization = _authorization,
         });
         var shape = rules.Validate(whole);
-        return shape.IsValid ? whole : OAuthError.InvalidRequest(shape.Errors[0].ErrorMessage);
+        return shape.IsValid ? whole : OAuthError.InvalidRequest(shape.Errors[0].ErrorMessage, (FailedCheck)shape.Errors[0].CustomState);
     }
 
     private string? Value(string name) => _values.TryGetValue(name, out var value) && value.Length > 0 ? value : null;

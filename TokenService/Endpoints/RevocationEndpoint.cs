@@ -66,7 +66,7 @@ public sealed class RevocationEndpoint(
         if (!await revocations.Revoke(token))
         {
             return OAuthError.TemporarilyUnavailable(
-                s_storeRetry, $"client {Printable.Quote(token.ClientId)} revoked a token, and the store could not note it");
+                s_storeRetry, token.ClientId, new(Parameters.Token, "a store that can note it", "its own token, and the store could not note that it is revoked"));
         }
 
         logger.TokenRevoked(token.ClientId, token.TokenId, traceId);

@@ -69,13 +69,14 @@ public sealed class TokenEndpoint(
         // 3. Choose the grant: one that the service has and the client is registered for.
         if (!_grants.TryGetValue(request.GrantType!, out var grant))
         {
-            return OAuthError.UnsupportedGrantType(
-                _grantTypes, $"client {Printable.Quote(client.Client.ClientId)} asked for grant_type {Printable.Quote(request.GrantType!)}");
+            return OAuthError.UnsupportedGrantType(_grantTypes, client.Client.ClientId, request.GrantType!);
         }
 
         if (!client.Client.GrantTypes.Contains(grant.GrantType))
         {
-            return OAuthError.UnauthorizedClient($"client {Printable.Quote(client.Client.ClientId)} is not registered for {grant.GrantType}");
+            var registered = client.Client.GrantTypes.IsEmpty ? "none" : string.Join(' ', client.Client.GrantTypes);
+            return OAuthError.UnauthorizedClient(
+                client.Client.ClientId, new("grant_types", $"a grant that it is registered for: {registered}", Printable.Quote(grant.GrantType)));
         }
 
         // 4. Let it decide, by the scope policy.

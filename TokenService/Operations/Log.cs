@@ -81,6 +81,10 @@ public static partial class Log
     [LoggerMessage(36, LogLevel.Warning, "When clients and their credentials were last used cannot be written for now; tokens do not depend on it. {fault}")]
     public static partial void UsesNotWritten(this ILogger logger, string fault);
 
+    /// <summary>Refusals were not kept for <c>explain</c>; the lines of the log have them all. Once a minute at most.</summary>
+    [LoggerMessage(37, LogLevel.Warning, "{count} refusals are not kept for explain. {fault}")]
+    public static partial void RefusalsDropped(this ILogger logger, long count, string fault);
+
     /// <summary>A fault of our own in a request.</summary>
     [LoggerMessage(40, LogLevel.Error, "Failed to answer {path} (trace_id {traceId})")]
     public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Collections.Immutable;
 using System.Globalization;
 using System.IO;
 using System.Linq;
@@ -54,6 +55,9 @@ public sealed record Settings
     /// client libraries.
     /// </summary>
     public required bool AssertionForTokenEndpoint { get; init; }
+
+    /// <summary>What the <c>aud</c> of a client assertion may be, the issuer first.</summary>
+    public ImmutableArray<string> AssertionAudiences(string issuer) => AssertionForTokenEndpoint ? [issuer, issuer + EndpointPaths.Token] : [issuer];
 
     /// <summary><c>TokenService:RateLimit:FailuresPerMinute</c>; 0 is off.</summary>
     public required int FailuresPerMinute { get; init; }

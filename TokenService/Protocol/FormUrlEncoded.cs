@@ -14,7 +14,8 @@ namespace TokenService.Protocol;
 /// </summary>
 public static class FormUrlEncoded
 {
-    private const int MaxFields = 64;
+    /// <summary>The most fields that a form may have.</summary>
+    public const int MaxFields = 64;
 
     /// <summary>Reads a whole form, in time linear to its length.</summary>
     /// <param name="form">The bytes of the form.</param>

@@ -118,4 +118,8 @@ public static class Parameters
 
     /// <summary>RFC 7521 §4.2.</summary>
     public const string ClientAssertionType = "client_assertion_type";
+
+    /// <summary>All of them. The name of another one may be anything, a secret too.</summary>
+    public static ImmutableArray<string> Known { get; } =
+        [GrantType, Scope, Resource, ClientId, ClientSecret, Token, TokenTypeHint, ClientAssertion, ClientAssertionType];
 }

@@ -12,8 +12,8 @@ namespace TokenService.Protocol;
 /// </remarks>
 public sealed record OAuthError
 {
-    private OAuthError(string code, int status, string description, string reason)
-        => (Code, Status, Description, Reason) = (code, status, description, reason);
+    private OAuthError(string code, int status, string description, FailedCheck failed, string? clientId = null)
+        => (Code, Status, Description, Failed, ClientId) = (code, status, description, failed, clientId);
 
     /// <summary>The <c>error</c> member of the answer.</summary>
     public string Code { get; }
@@ -27,97 +27,110 @@ public sealed record OAuthError
     /// </summary>
     public string Description { get; private init; }
 
-    /// <summary>Which check failed and why, for the operator's log: printable, shortened, never a secret.</summary>
-    public string Reason { get; }
+    /// <summary>Which check failed, what was expected and what came: for the operator.</summary>
+    public FailedCheck Failed { get; }
+
+    /// <summary>The same in a line, for the log.</summary>
+    public string Reason
+        => $"{Failed.Name}: {(ClientId is null ? "" : $"client {Printable.Quote(ClientId)} sent ")}{Failed.Came}; expected: {Failed.Expected}";
 
     /// <summary>When another try makes sense, where the answer says so (<c>Retry-After</c>).</summary>
     public TimeSpan? RetryAfter { get; private init; }
 
-    /// <summary>The client id that failed to authenticate, as it was sent, where one was.</summary>
-    public string? ClientId { get; private init; }
+    /// <summary>The client id, as it was sent, where one was: of a client that failed to authenticate, or of one that did.</summary>
+    public string? ClientId { get; }
 
     /// <summary>The one method that the address takes, where the caller used another (<c>Allow</c>).</summary>
     public string? Allow { get; private init; }
 
     /// <summary>400: the request is not a well-formed one.</summary>
-    public static OAuthError InvalidRequest(string description)
-        => new("invalid_request", 400, description, description);
+    public static OAuthError InvalidRequest(string description, FailedCheck failed)
+        => new("invalid_request", 400, description, failed);
 
     /// <summary>405: another method than the one that the address takes.</summary>
-    public static OAuthError MethodNotAllowed(string allow)
-        => new("invalid_request", 405, $"This address takes {allow} only.", "wrong HTTP method") { Allow = allow };
+    public static OAuthError MethodNotAllowed(string allow, string came)
+        => new("invalid_request", 405, $"This address takes {allow} only.", new("method", allow, Printable.Quote(came))) { Allow = allow };
 
     /// <summary>413: the body is larger than the address takes.</summary>
     public static OAuthError BodyTooLarge(int limit)
-        => new("invalid_request", 413, $"The body is larger than {limit} bytes.", "body too large");
+        => new("invalid_request", 413, $"The body is larger than {limit} bytes.", new("body", $"at most {limit} bytes", "a larger body"));
 
-    /// <summary>401: who the caller is was not proved. The caller reads the same words whatever the reason (RFC 6749 §5.2).</summary>
-    /// <param name="clientId">The client id that was sent.</param>
-    /// <param name="why">What the operator is told, after the client's name.</param>
-    public static OAuthError InvalidClient(string clientId, string why)
-        => InvalidClient($"client {Printable.Quote(clientId)} {why}") with { ClientId = clientId };
-
-    /// <summary>401: the same where no client id was sent, or none that could be read.</summary>
-    /// <param name="reason">What the operator is told.</param>
-    public static OAuthError InvalidClient(string reason)
+    /// <summary>401: who the caller is was not proved. The caller reads the same words whatever the check (RFC 6749 §5.2).</summary>
+    /// <param name="clientId">The client id that was sent; <see langword="null"/> where none was, or none that could be read.</param>
+    /// <param name="failed">The check. What came reads on after "client x sent".</param>
+    public static OAuthError InvalidClient(string? clientId, FailedCheck failed)
         => new(
             "invalid_client",
             401,
             "Client authentication failed. Check the client id, its secret or signing key, and that they are sent by the method the client is " +
             "registered for (token_endpoint_auth_method); the operator finds the exact reason in the log under the trace_id.",
-            reason);
+            failed,
+            clientId);
 
     /// <summary>
     /// 401: the client assertion is wrong whoever the client is. What is wrong with it follows from the assertion, the issuer and the clock
-    /// alone, so the caller may read it: it says nothing about who is registered.
+    /// alone, so the caller may read what was expected: it says nothing about who is registered.
     /// </summary>
-    /// <param name="clientId">The client id that was sent, or an empty text.</param>
-    /// <param name="rule">The rule that it breaks, in the characters of <see cref="Description"/>, without anything that was sent.</param>
-    /// <param name="found">What came instead, printable, for the operator.</param>
-    public static OAuthError InvalidAssertion(string clientId, string rule, string found)
-        => InvalidClient($"client {(clientId.Length == 0 ? "(not named)" : Printable.Quote(clientId))} sent an assertion that is refused: {rule}; found: {found}") with
-        {
-            ClientId = clientId,
-            Description = $"The client assertion is refused: {rule}.",
-        };
+    /// <param name="clientId">The client id that was sent; <see langword="null"/> where none was.</param>
+    /// <param name="failed">The check, with what was expected in the characters of <see cref="Description"/>.</param>
+    public static OAuthError InvalidAssertion(string? clientId, FailedCheck failed)
+        => InvalidClient(clientId, failed) with { Description = $"The client assertion is refused: {failed.Expected}." };
 
     /// <summary>503: whether the credentials are right cannot be found out now. Nothing is known against them.</summary>
-    public static OAuthError TemporarilyUnavailable(TimeSpan retryAfter, string reason)
-        => new("temporarily_unavailable", 503, "The service cannot check this now. Send a new request after the seconds in Retry-After.", reason)
-        {
-            RetryAfter = retryAfter,
-        };
+    public static OAuthError TemporarilyUnavailable(TimeSpan retryAfter, string clientId, FailedCheck failed) => new(
+        "temporarily_unavailable", 503, "The service cannot check this now. Send a new request after the seconds in Retry-After.", failed, clientId)
+    {
+        RetryAfter = retryAfter,
+    };
 
     /// <summary>429: too many failed authentications from one address for one client id.</summary>
-    public static OAuthError SlowDown(TimeSpan retryAfter, string reason)
-        => new("slow_down", 429, "Too many failed attempts. Wait as long as Retry-After says, then send the right credentials.", reason)
-        {
-            RetryAfter = retryAfter,
-        };
+    /// <param name="retryAfter">When another try makes sense.</param>
+    /// <param name="refused">The refusal that was one too many: its check is the one that the operator is told.</param>
+    public static OAuthError SlowDown(TimeSpan retryAfter, OAuthError refused) => new(
+        "slow_down",
+        429,
+        "Too many failed attempts. Wait as long as Retry-After says, then send the right credentials.",
+        refused.Failed,
+        refused.ClientId)
+    {
+        RetryAfter = retryAfter,
+    };
 
     /// <summary>400: a grant that the service does not have.</summary>
     /// <param name="offered">The grant types that it has, space separated.</param>
-    /// <param name="reason">What the operator is told.</param>
-    public static OAuthError UnsupportedGrantType(string offered, string reason)
-        => new("unsupported_grant_type", 400, $"This service does not offer that grant. grant_type may be: {offered}.", reason);
+    /// <param name="clientId">Who asked.</param>
+    /// <param name="asked">The <c>grant_type</c> asked for.</param>
+    public static OAuthError UnsupportedGrantType(string offered, string clientId, string asked) => new(
+        "unsupported_grant_type",
+        400,
+        $"This service does not offer that grant. grant_type may be: {offered}.",
+        new("grant_type", offered, Printable.Quote(asked)),
+        clientId);
 
     /// <summary>400: a grant that this client is not registered for.</summary>
-    public static OAuthError UnauthorizedClient(string reason)
-        => new("unauthorized_client", 400, "The client is not registered for this grant (grant_types).", reason);
+    public static OAuthError UnauthorizedClient(string clientId, FailedCheck failed)
+        => new("unauthorized_client", 400, "The client is not registered for this grant (grant_types).", failed, clientId);
 
     /// <summary>403: a client that asks about a token, and is registered for no introspection.</summary>
-    public static OAuthError IntrospectionNotAllowed(string reason)
-        => new("unauthorized_client", 403, "The client is not registered for introspection (introspection).", reason);
+    public static OAuthError IntrospectionNotAllowed(string clientId) => new(
+        "unauthorized_client",
+        403,
+        "The client is not registered for introspection (introspection).",
+        new("introspection", "a client that is registered for introspection", "a token to ask about"),
+        clientId);
 
     /// <summary>400: a scope that is malformed, unknown or not this client's, or none left.</summary>
-    public static OAuthError InvalidScope(string description, string reason)
-        => new("invalid_scope", 400, description, reason);
+    public static OAuthError InvalidScope(string description, string clientId, FailedCheck failed)
+        => new("invalid_scope", 400, description, failed, clientId);
 
     /// <summary>400: a resource that is malformed, unknown or none of this client's (RFC 8707 §2).</summary>
-    public static OAuthError InvalidTarget(string description, string reason)
-        => new("invalid_target", 400, description, reason);
+    public static OAuthError InvalidTarget(string description, string clientId, FailedCheck failed)
+        => new("invalid_target", 400, description, failed, clientId);
 
     /// <summary>500: our own fault, never one of the caller's.</summary>
-    public static OAuthError ServerError { get; }
-        = new("server_error", 500, "The service failed. The operator finds the reason in the log under the trace_id.", "unhandled exception");
+    public static OAuthError ServerError { get; } = new(
+        "server_error",
+        500,
+        "The service failed. The operator finds the reason in the log under the trace_id.",
+        new("server_error", "an answer", "an unhandled exception"));
 }

@@ -18,6 +18,8 @@ public sealed record GrantedScopes(ImmutableArray<string> Names, ImmutableArray<
 /// </summary>
 public static class ScopePolicy
 {
+    private const int MostNamed = 10;
+
     /// <summary>
     /// Takes the scopes asked for (all that the client is registered for, where none are), and of these the ones that belong to the
     /// resources named, where any are (RFC 6749 §3.3, RFC 8707 §2.2).
@@ -37,7 +39,8 @@ public static class ScopePolicy
             {
                 return OAuthError.InvalidScope(
                     $"scope is malformed: at most {ScopeSyntax.MaxNames} scope names of printable ASCII, with single spaces between them.",
-                    $"client {Printable.Quote(client.ClientId)} sent a malformed scope");
+                    client.ClientId,
+                    new("scope", "scope names with single spaces between them", Printable.Quote(scope)));
             }
 
             foreach (var name in wanted)
@@ -47,7 +50,8 @@ public static class ScopePolicy
                     return OAuthError.InvalidScope(
                         "The client is not registered for one of the scopes asked for, or there is no such scope. Leave scope out to " +
                         "get all that it is registered for.",
-                        $"client {Printable.Quote(client.ClientId)} is not registered for scope {Printable.Quote(name)}");
+                        client.ClientId,
+                        new("scope", $"scopes that it is registered for: {Names(client.Scopes)}", Printable.Quote(name)));
                 }
             }
         }
@@ -59,7 +63,8 @@ public static class ScopePolicy
             {
                 return OAuthError.InvalidTarget(
                     "resource must be the absolute URI, without a fragment, of a resource that the client has a scope of; one named here is not.",
-                    $"client {Printable.Quote(client.ClientId)} has no scope of resource {Printable.Quote(resource)}");
+                    client.ClientId,
+                    new("resource", $"resources that it has a scope of: {Names(own.OfType<string>())}", Printable.Quote(resource)));
             }
         }
 
@@ -71,11 +76,24 @@ public static class ScopePolicy
         {
             return OAuthError.InvalidScope(
                 "No scope is left: none of the scopes asked for belongs to a resource named.",
-                $"client {Printable.Quote(client.ClientId)} has no scope left after narrowing to the resources named");
+                client.ClientId,
+                wanted.Count == 0
+                    ? new("scope", "a client that is registered for scopes", "a request of a client without any")
+                    : new(
+                        "resource",
+                        $"the resources of the scopes asked for: {Names(wanted.Select(registry.ResourceOf).OfType<string>().Distinct(StringComparer.Ordinal))}",
+                        resources.IsEmpty ? "scopes that belong to no resource" : Names(resources)));
         }
 
         return new GrantedScopes(
             [.. granted.Select(pair => pair.Name)],
             [.. granted.Select(pair => pair.Resource!).Distinct(StringComparer.Ordinal)]);
     }
+
+    private static string Names(IEnumerable<string> names) => names.ToList() switch
+    {
+        { Count: 0 } => "none",
+        { Count: > MostNamed } many => $"{string.Join(", ", many.Take(MostNamed).Select(Printable.Quote))} and {many.Count - MostNamed} more",
+        var few => string.Join(", ", few.Select(Printable.Quote)),
+    };
 }

@@ -84,6 +84,11 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
     }
 
     /// <summary>Reads all of it, as requests need it.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    /// <exception cref="OperatorFaultException">A secret does not open: another master key, or a changed row.</exception>
+    public Registry ReadWithSecrets() => StoreTransaction.Read(dataSource, ReadWithSecrets);
+
+    /// <summary>Reads all of it, as requests need it.</summary>
     /// <exception cref="OperatorFaultException">A secret does not open: another master key, or a changed row.</exception>
     internal Registry ReadWithSecrets(DbConnection connection)
     {

@@ -35,10 +35,25 @@ public sealed class ReplayStore : IReplayStore, IDisposable
     /// <inheritdoc/>
     public async ValueTask<ReplayVerdict> Use(string clientId, string tokenId, DateTimeOffset keepUntil)
     {
-        var note = new Note(clientId, SHA256.HashData(Encoding.UTF8.GetBytes(tokenId)), keepUntil.ToUnixTimeMilliseconds() + 1);
+        var note = Note.Of(clientId, tokenId, keepUntil);
         return !await _notes.Write(note) ? ReplayVerdict.Unknown
             : note.IsFirst ? ReplayVerdict.FirstUse
             : ReplayVerdict.UsedBefore;
+    }
+
+    /// <summary>Whether <see cref="Use"/> would find that an assertion was used before; for whoever looks for faults, never for deciding.</summary>
+    internal static bool WasUsed(DbDataSource dataSource, string clientId, string tokenId, DateTimeOffset keepUntil)
+    {
+        var note = Note.Of(clientId, tokenId, keepUntil);
+        return StoreTransaction.Read(dataSource, connection => connection.Query(
+            """
+            SELECT 1 WHERE EXISTS (SELECT 1 FROM used_assertions WHERE client_id = @client AND jti_hash = @hash)
+                OR @keepUntil <= (SELECT keep_until FROM used_assertions_horizon)
+            """,
+            row => true,
+            ("@client", note.ClientId),
+            ("@hash", note.Hash),
+            ("@keepUntil", note.KeepUntil))).Count > 0;
     }
 
     /// <summary>Writes what is waiting, as far as the store takes it in time, and ends.</summary>
@@ -88,6 +103,9 @@ public sealed class ReplayStore : IReplayStore, IDisposable
 
     private sealed class Note(string clientId, byte[] hash, long keepUntil)
     {
+        public static Note Of(string clientId, string tokenId, DateTimeOffset keepUntil)
+            => new(clientId, SHA256.HashData(Encoding.UTF8.GetBytes(tokenId)), keepUntil.ToUnixTimeMilliseconds() + 1);
+
         public string ClientId => clientId;
 
         public byte[] Hash => hash;

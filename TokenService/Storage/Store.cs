@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Generic;
 using System.Data.Common;
 using System.IO;
 using TokenService.Operations;
@@ -35,6 +36,17 @@ public sealed class Store : IDisposable
     public SigningKeyStore Keys { get; }
 
     internal SqliteDataSource DataSource => _dataSource;
+
+    /// <summary>The refusals that are kept under a trace id, the oldest first.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    public IReadOnlyList<Refusal> FindRefusals(string traceId) => RefusalStore.Find(_dataSource, traceId);
+
+    /// <summary>Whether an assertion of a client is noted as used, or so old that nobody knows. It looks only.</summary>
+    /// <param name="clientId">The client.</param>
+    /// <param name="tokenId">The <c>jti</c> of the assertion.</param>
+    /// <param name="keepUntil">From when on the assertion would be refused for its age.</param>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    public bool WasUsed(string clientId, string tokenId, DateTimeOffset keepUntil) => ReplayStore.WasUsed(_dataSource, clientId, tokenId, keepUntil);
 
     /// <summary>Opens the store that the settings name, makes it where there is none, and applies what migrations it lacks.</summary>
     /// <exception cref="OperatorFaultException">It cannot be opened.</exception>
