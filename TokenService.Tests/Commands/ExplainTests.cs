@@ -111,7 +111,7 @@ public sealed class ExplainTests : IDisposable
             ((int)used.StatusCode).Should().Be(200);
 
             var again = await Explain(client, file);
-            (again.ExitCode, again.Output).Should().Be((1, "check      jti\nexpected   a jti of its own for each assertion\ncame       an assertion that was used before\n"));
+            (again.ExitCode, again.Output).Should().Be((1, "check      jti\nexpected   a jti of its own for each assertion; where the service's clock was set back, one that was made eleven minutes later\ncame       an assertion that was used before\n"));
             again.Error.Should().Be("The assertion has 1 fault and would be refused.\n");
         }
     }

@@ -11,7 +11,9 @@ public static class ClientChecks
 
     /// <summary>The assertion is right but for being used again.</summary>
     public static FailedCheck UsedBefore { get; } = new(
-        "jti", "a jti of its own for each assertion", "an assertion that was used before, or that is older than a setting back of the service's clock");
+        "jti",
+        "a jti of its own for each assertion; where the service's clock was set back, one that was made eleven minutes later",
+        "an assertion that was used before");
 
     /// <summary>The client is switched off.</summary>
     /// <param name="came">What it sent, where it reads on after "client x sent".</param>
