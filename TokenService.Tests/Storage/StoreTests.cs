@@ -133,26 +133,6 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
-    public async Task A_store_of_the_schema_before_this_one_is_brought_up_to_date()
-    {
-        using (var old = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False"))
-        {
-            old.Open();
-            using var command = old.CreateCommand();
-            command.CommandText = File.ReadAllText(Repository.File("TokenService", "Storage", "Migrations", "0001_clients_resources_keys.sql"))
-                + "CREATE TABLE schema_migrations (version INTEGER NOT NULL PRIMARY KEY) STRICT; INSERT INTO schema_migrations VALUES (1);"
-                + "INSERT INTO resources VALUES ('urn:r', NULL, 0); INSERT INTO scopes VALUES ('s', 'urn:r', 0, NULL);"
-                + "INSERT INTO clients VALUES ('old', NULL, 'client_secret_basic', 'client_credentials', 's', NULL, 0, 0);"
-                + $"INSERT INTO client_secrets VALUES ('old', x'{Convert.ToHexString(System.Security.Cryptography.SHA256.HashData("old-secret"u8))}', NULL, 0);";
-            command.ExecuteNonQuery();
-        }
-
-        await using var service = await RunningService.Start(_folder, null, null);
-        (await service.Token(Grant, "old:old-secret")).Status.Should().Be(200);
-        Count("SELECT COUNT(*) FROM schema_migrations").Should().BeGreaterThan(1);
-    }
-
-    [Fact]
     public async Task A_wrong_master_key_stops_the_start_and_destroys_nothing()
     {
         string jwks;

@@ -67,7 +67,7 @@ public sealed class Registration(RegistryStore store, TimeProvider clock)
     public void Remove(Client client) => store.Change(_ => new RegistryChange { RemovedClients = [client.ClientId] });
 
     /// <summary>Removes a resource with its scopes.</summary>
-    /// <exception cref="OperatorFaultException">There is none, a declarative file brought it, or a client still has one of its scopes.</exception>
+    /// <exception cref="OperatorFaultException">There is none, a declarative file brought it, or a client still has one of its scopes or may introspect its tokens.</exception>
     /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
     public Resource RemoveResource(string uri)
     {
@@ -77,6 +77,12 @@ public sealed class Registration(RegistryStore store, TimeProvider clock)
             resource = registry.FindResource(uri)
                 ?? throw new OperatorFaultException($"Resource {Printable.Quote(uri)} is not registered; \"resources list\" names those that are.");
             RefuseOfFile(resource.Origin, $"Resource {Printable.Quote(uri)}");
+            if (registry.Clients.FirstOrDefault(client => client.IntrospectedResources.Contains(uri)) is { } introspector)
+            {
+                throw new OperatorFaultException(
+                    $"Resource {Printable.Quote(uri)} is still in use: client {Printable.Quote(introspector.ClientId)} may introspect its tokens. Change it first.");
+            }
+
             var holders = registry.Clients
                 .Where(client => client.Scopes.Any(scope => registry.ResourceOf(scope) == uri))
                 .Select(client => client.ClientId)
