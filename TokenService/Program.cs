@@ -98,9 +98,9 @@ public static class Program
             new DiscoveryEndpoint(watch, grants, () => issuer.Value, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
-            kept.Dispose();
             replay.Dispose();
             revocations.Dispose();
+            kept.Dispose();
             uses.Dispose();
             keySets.Dispose();
             store.Dispose();

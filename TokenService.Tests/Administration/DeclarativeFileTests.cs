@@ -178,6 +178,15 @@ public sealed class DeclarativeFileTests
     }
 
     [Fact]
+    public void All_scopes_of_a_client_fit_into_a_token()
+    {
+        string Json(int length) => $$"""{ "clients": [ { "client_id": "a", "scope": "{{new string('s', length)}}", "client_secret": "x" } ] }""";
+
+        Parse(Json(16 * 1024)).Clients.Should().HaveCount(1);
+        Refused(Json((16 * 1024) + 1)).Should().Contain("clients[0].scope has more than 16384 characters");
+    }
+
+    [Fact]
     public void A_secret_is_as_long_as_the_hash_that_it_is_registered_for()
     {
         string Json(string algorithm, int length) => $$"""

@@ -210,7 +210,31 @@ public sealed class RotationTests : IDisposable
         Apply(Sample.File.Replace($"\"client_secret\": \"{Sample.JobSecret}\"", $"\"client_secret_hash\": \"{hash}\"", StringComparison.Ordinal)).Changes.Should().ContainSingle();
         again.Store.Refresh();
         (await again.Token(Grant, $"{Sample.Job}:{rotated}")).Status.Should().Be(200);
-        Client(Sample.Job).Secrets.Should().ContainSingle().Which.Origin.Should().Be(Origin.File);
+        Client(Sample.Job).Secrets.Where(secret => secret.IsLive(_clock.GetUtcNow())).Should().ContainSingle().Which.Origin.Should().Be(Origin.File);
+    }
+
+    [Fact]
+    public async Task A_leaked_secret_does_not_come_back_with_an_older_file_and_an_overlap_is_as_long_as_was_promised()
+    {
+        await using var service = await RunningService.Start(_folder, _clock, null);
+        Apply(Sample.File);
+        var leaked = Rotate(Sample.Job, TimeSpan.Zero);
+        var next = Sample.File.Replace(Sample.JobSecret, "the-next-secret-0123456789abcdef0123456789", StringComparison.Ordinal);
+        foreach (var file in (string[])[next, Sample.File])
+        {
+            Apply(file);
+            service.Store.Refresh();
+            (await service.Token(Grant, Right)).Status.Should().Be(401);
+        }
+
+        // The other way: the file goes on to another secret while the old one is in its overlap.
+        Rotate(Sample.Wide, s_hour);
+        Apply(Sample.File.Replace(Sample.WideSecret, "a-wide-new-secret-0123456789abcdef0123456789", StringComparison.Ordinal));
+        service.Store.Refresh();
+        (await service.Token(Grant, $"{Sample.Wide}:{Sample.WideSecret}")).Status.Should().Be(200);
+        _clock.Advance(s_hour);
+        (await service.Token(Grant, $"{Sample.Wide}:{Sample.WideSecret}")).Status.Should().Be(401);
+        leaked.Should().NotBeEmpty();
     }
 
     [Fact]

@@ -31,5 +31,6 @@ public sealed class DurationTests
     [InlineData("25:00:00")]
     [InlineData("99999999999d")]
     [InlineData("999999999d")]
+    [InlineData("9999999.00:00:00")]
     public void Refuses(string text) => Duration.Parse(text).Should().BeNull();
 }

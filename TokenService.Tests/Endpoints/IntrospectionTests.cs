@@ -249,6 +249,26 @@ public sealed class IntrospectionTests(IntrospectionTests.Fixture fixture) : ICl
     }
 
     [Fact]
+    public async Task The_tokens_of_a_removed_client_do_not_come_back_with_another_one_of_the_same_id()
+    {
+        using var folder = new TemporaryFolder();
+        await using var service = await RunningService.Start(folder, null, File);
+        var token = await service.GetToken(Wide);
+
+        using (var store = TokenService.Storage.Store.Open(Operations.SettingsTests.Read(folder.Path)))
+        {
+            var client = store.Registry.Read().FindClient(Sample.Wide)!;
+            foreach (var (registered, alive) in ((TimeSpan, bool)[])[(TimeSpan.FromMinutes(1), false), (TimeSpan.FromMinutes(-1), true)])
+            {
+                store.Registry.Change(_ => new() { RemovedClients = [Sample.Wide] });
+                store.Registry.Change(_ => new() { Clients = [client with { IssuedAt = DateTimeOffset.UtcNow + registered }] });
+                service.Store.Refresh();
+                (await service.IsActive(token)).Should().Be(alive);
+            }
+        }
+    }
+
+    [Fact]
     public async Task A_token_by_a_key_that_is_gone_from_the_store_reads_the_same()
     {
         using var folder = new TemporaryFolder();

@@ -59,6 +59,9 @@ public sealed class RefusalVerdictTests(RefusalVerdictTests.Fixture fixture) : I
         ["an unknown client"] = (Form(Grant, "nobody:canary"), new(401, "invalid_client", "client_id", "a registered client", "an unknown client id", "nobody")),
         ["a client id that forges a line"] = (Form(Grant, "no\n\u001bbody:canary"), new(401, "invalid_client", "client_id", "a registered client", "an unknown client id", "no\\u000A\\u001Bbody")),
         ["a client id without end"] = (Form(Grant, new string('x', 9_000) + ":canary"), new(401, "invalid_client", "client_id", "a registered client", "an unknown client id", new string('x', 256))),
+        ["client id and secret the wrong way round"] = (Form(Grant, $"{Sample.JobSecret}:{Sample.Job}"), new(401, "invalid_client", "client_id", "a registered client", "in the place of the client id what may be a secret or a token, which is not shown")),
+        ["a secret alone, as the client id"] = (Form(Grant, "canary0123456789-canary0123456789-canary010:"), new(401, "invalid_client", "client_id", "a registered client", "in the place of the client id what may be a secret or a token, which is not shown")),
+        ["a token as the client id"] = (Form($"{Grant}&client_id=eyJhbGciOiJSUzI1NiJ9.canary.canary&client_secret=x"), new(401, "invalid_client", "client_id", "a registered client", "in the place of the client id what may be a secret or a token, which is not shown")),
         ["a wrong secret"] = (Form(Grant, $"{Sample.Job}:canary"), new(401, "invalid_client", "client_secret", "one of its secrets", "a wrong secret", Sample.Job)),
         ["an expired secret"] = (Form(Grant, $"old-job:{OldSecret}"), new(401, "invalid_client", "client_secret", "a secret that has not expired", "a secret that has expired", "old-job")),
         ["a secret of a client with a key"] = (Form(Grant, $"{KeyJob}:canary"), new(401, "invalid_client", "client_secret", "an assertion: it is registered for private_key_jwt", "a wrong secret", KeyJob)),
@@ -120,6 +123,21 @@ public sealed class RefusalVerdictTests(RefusalVerdictTests.Fixture fixture) : I
 
     [Fact]
     public void The_table_has_at_least_40_cases() => s_broken.Should().HaveCountGreaterThanOrEqualTo(40);
+
+    [Theory]
+    [InlineData("/oauth2/introspect", "token=canary", Sample.Job, Sample.JobSecret, "introspection")]
+    [InlineData("/oauth2/introspect", "", Sample.Job, Sample.JobSecret, "token")]
+    [InlineData("/oauth2/introspect", "token=canary", Sample.Job, "canary", "client_secret")]
+    [InlineData("/oauth2/revoke", "", Sample.Job, Sample.JobSecret, "token")]
+    [InlineData("/oauth2/revoke", "token=canary", "unknown", "canary", "client_id")]
+    public async Task The_operator_is_told_the_same_of_the_other_endpoints(string path, string form, string clientId, string secret, string check)
+    {
+        var answer = await fixture.Service.Token(form, $"{clientId}:{secret}", path);
+
+        answer.Status.Should().BeOneOf(400, 401, 403);
+        var kept = await fixture.Find(answer);
+        (kept.Endpoint, kept.Error, kept.Failed.Name).Should().Be((path, answer.Error!, check));
+    }
 
     [Fact]
     public async Task An_assertion_that_was_used_before_is_named_as_that()

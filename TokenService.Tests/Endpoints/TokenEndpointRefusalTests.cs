@@ -113,6 +113,26 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
         answer.Should().StartWith("HTTP/1.1 400 ").And.Contain("\"error\":\"invalid_request\"");
     }
 
+    [Fact]
+    public async Task What_was_changed_while_a_body_was_on_its_way_counts()
+    {
+        using var folder = new TemporaryFolder();
+        await using var service = await RunningService.Start(folder, null, Sample.File);
+        var basic = Convert.ToBase64String(Encoding.UTF8.GetBytes(Right));
+
+        var answer = RawHttp.Send(
+            service.Url,
+            $"POST /oauth2/token HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic {basic}\r\n" +
+            $"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: {Grant.Length}\r\nConnection: close\r\n\r\n",
+            [Grant],
+            TimeSpan.FromSeconds(2));
+        await Task.Delay(500);
+        Disable(folder, Sample.Job);
+        service.Store.Refresh();
+
+        (await answer).Should().StartWith("HTTP/1.1 401 ");
+    }
+
     [Theory]
     [InlineData("nonsense\r\n")]
     [InlineData("-1\r\n")]

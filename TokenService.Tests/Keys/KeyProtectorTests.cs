@@ -1,4 +1,5 @@
 using System;
+using System.Linq;
 using System.Security.Cryptography;
 using FluentAssertions;
 using TokenService.Keys;
@@ -54,4 +55,18 @@ public sealed class KeyProtectorTests : IDisposable
 
     private static void ShouldNotOpen(KeyProtector protector, byte[] closed, string table, string row, string purpose)
         => protector.Invoking(p => p.Unprotect(closed, table, row, purpose)).Should().Throw<CryptographicException>();
+
+    [Fact]
+    public void Many_threads_may_use_one_protector()
+    {
+        using var protector = new KeyProtector(new byte[32]);
+        var values = Enumerable.Range(0, 64).Select(i => protector.Protect([(byte)i, 1, 2, 3], "t", $"{i}", "p")).ToArray();
+
+        System.Threading.Tasks.Parallel.For(0, 20_000, new System.Threading.Tasks.ParallelOptions { MaxDegreeOfParallelism = 8 }, round =>
+        {
+            var i = round % 64;
+            protector.Unprotect(values[i], "t", $"{i}", "p").Should().Equal((byte)i, 1, 2, 3);
+            protector.Unprotect(protector.Protect([9, (byte)i], "t", "x", "p"), "t", "x", "p").Should().Equal(9, (byte)i);
+        });
+    }
 }

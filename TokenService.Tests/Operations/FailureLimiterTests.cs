@@ -58,12 +58,19 @@ public sealed class FailureLimiterTests
             ids[i] = $"client-{i}";
         }
 
+        // Once before: what the first call of a method or a lock takes is taken once.
+        Flood();
         var before = GC.GetAllocatedBytesForCurrentThread();
-        for (var i = 0; i < 1_000_000; i++)
-        {
-            limiter.Count(IPAddress.Loopback, ids[i % ids.Length]);
-        }
+        Flood();
 
         (GC.GetAllocatedBytesForCurrentThread() - before).Should().BeLessThan(4096);
+
+        void Flood()
+        {
+            for (var i = 0; i < 1_000_000; i++)
+            {
+                limiter.Count(IPAddress.Loopback, ids[i % ids.Length]);
+            }
+        }
     }
 }

@@ -191,6 +191,28 @@ public sealed class RevocationStoreTests : IDisposable
     }
 
     [Fact]
+    public async Task A_clock_that_was_a_year_ahead_makes_tokens_inactive_for_a_day_and_no_longer()
+    {
+        await using var service = await RunningService.Start(_folder, _clock, File);
+        _clock.Advance(TimeSpan.FromDays(365));
+        var wrong = await service.GetToken();
+        await service.Revoke(await service.GetToken());
+        _clock.Advance(TimeSpan.FromHours(1));
+        await Until(() => Rows() == 0);
+        _clock.AdjustTime(s_now);
+
+        IntrospectionTests.IsInactive(await service.Introspect(wrong));
+        for (var hours = 0; hours < 25; hours++)
+        {
+            _clock.Advance(TimeSpan.FromHours(1));
+            await Task.Delay(20);
+        }
+
+        service.Store.Refresh();
+        (await service.IsActive(await service.GetToken())).Should().BeTrue();
+    }
+
+    [Fact]
     public async Task While_the_store_takes_nothing_revocation_gets_503_and_the_token_stays_alive()
     {
         await using var service = await RunningService.Start(_folder, _clock, File);

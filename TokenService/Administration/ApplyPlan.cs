@@ -180,12 +180,14 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
         Secrets =
         [
             .. fromFile.Secrets.Select(secret => EndedAsBefore(secret, old)),
-            .. old.Secrets.Where(secret => secret.Origin == Origin.Command && GoesOn(old.AuthenticationMethod, fromFile.AuthenticationMethod)
+            .. old.Secrets.Where(secret => (secret.OverlapEndsAt is not null
+                    || (secret.Origin == Origin.Command && GoesOn(old.AuthenticationMethod, fromFile.AuthenticationMethod)))
                 && !fromFile.Secrets.Any(other => other.Hash.SequenceEqual(secret.Hash))),
         ],
     };
 
-    // A secret that rotate-secret has ended does not come back to life with the file that still names it.
+    // A secret that rotate-secret has ended does not come back to life with a file that still names it, or names it again: what was ended is
+    // kept in mind for as long as the client is there, and is good for its overlap whatever the file says.
     private static ClientSecret EndedAsBefore(ClientSecret secret, Client old)
         => old.Secrets.FirstOrDefault(other => other.Hash.SequenceEqual(secret.Hash))?.OverlapEndsAt is { } end ? secret.EndedAt(end) : secret;
 

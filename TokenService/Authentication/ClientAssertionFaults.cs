@@ -60,7 +60,7 @@ public static class ClientAssertionFaults
             faults.Add(client.Disabled ? ClientChecks.Disabled("an assertion, and is disabled") : null);
         }
 
-        if (assertion?.TokenId is { Length: > 0 } tokenId && AssertionRules.EndOf(assertion) is { } end && wasUsed(tokenId, end))
+        if (assertion?.TokenId is { Length: > 0 } tokenId && AssertionRules.EndOf(assertion) is { } end && end > now && wasUsed(tokenId, end))
         {
             faults.Add(ClientChecks.UsedBefore);
         }

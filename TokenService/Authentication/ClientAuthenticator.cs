@@ -58,6 +58,10 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
         ? "one of its secrets"
         : $"an assertion: it is registered for {client.AuthenticationMethod}";
 
+    // Client id and secret the wrong way round, or a token: the log and the refusals that are kept must not have it.
+    private static bool LooksLikeASecret(string clientId)
+        => clientId.StartsWith("eyJ", StringComparison.Ordinal) || ClientSecret.IsOfAFormThatIsGenerated(clientId);
+
     private static Result<SentCredentials> ReadCredentials(ClientRequest request) => request switch
     {
         { Authorization: { } header } => ClientSecretBasic.Read(header),
@@ -76,6 +80,8 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
 
         return (client, match) switch
         {
+            (null, _) when registry.FindClient(sent.Secret.Reveal()) is not null || LooksLikeASecret(sent.ClientId) => OAuthError.InvalidClient(
+                null, new("client_id", "a registered client", "in the place of the client id what may be a secret or a token, which is not shown")),
             (null, _) => Refuse(ClientChecks.Unknown),
             (_, SecretMatch.None) => Refuse(new("client_secret", Proof(client), "a wrong secret")),
             (_, SecretMatch.Expired) => Refuse(new("client_secret", "a secret that has not expired", "a secret that has expired")),

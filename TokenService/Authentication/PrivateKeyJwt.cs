@@ -15,6 +15,8 @@ namespace TokenService.Authentication;
 /// </remarks>
 public static class PrivateKeyJwt
 {
+    private const int MostNamed = 4;
+
     /// <summary>Checks the signature.</summary>
     /// <param name="client">A client that is registered for this method.</param>
     /// <param name="assertion">An assertion with one of the algorithms of this method.</param>
@@ -56,7 +58,8 @@ public static class PrivateKeyJwt
         if (candidates.Count == 0)
         {
             AssertionDecoy.Spend(assertion);
-            var kids = string.Join(", ", keys.Select(key => Printable.Quote(key.Jwk.Kid ?? "")));
+            var kids = string.Join(", ", keys.Take(MostNamed).Select(key => Printable.Quote(key.Jwk.Kid ?? "")))
+                + (keys.Length > MostNamed ? $" and {keys.Length - MostNamed} more" : "");
             return OAuthError.InvalidClient(
                 clientId, new("kid", $"the kid of one of its keys: {kids}", $"an assertion with kid {Printable.Quote(assertion.KeyId ?? "")}"));
         }

@@ -14,6 +14,9 @@ namespace TokenService.Clients;
 /// </summary>
 public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
 {
+    // A token has all of it, and must fit into a header at the resource server and into a form here.
+    private const int MaxScopeLength = 16 * 1024;
+
     /// <summary>The rules.</summary>
     /// <param name="development">Whether secrets may be short, as in an example.</param>
     public ClientMetadataRules(bool development)
@@ -46,6 +49,7 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .Cascade(CascadeMode.Stop)
             .NotEmpty().When(client => !client.GrantTypes.IsEmpty, ApplyConditionTo.CurrentValidator)
             .WithMessage("is missing: a client that gets tokens needs a scope (only one with \"grant_types\": [] does not)")
+            .MaximumLength(MaxScopeLength).WithMessage($"has more than {MaxScopeLength} characters, and every token for it would")
             .Must(scope => scope is null || ScopeSyntax.Split(scope) is not null)
             .WithMessage($"must be at most {ScopeSyntax.MaxNames} scope names with single spaces between them")
             .OverridePropertyName("scope");

@@ -69,6 +69,9 @@ public sealed record ClientSecret(ImmutableArray<byte> Hash, DateTimeOffset? Exp
     public static Secret Generate(string method)
         => new(Base64Url.EncodeToString(RandomNumberGenerator.GetBytes(method == AuthenticationMethods.ClientSecretJwt ? 48 : 32)));
 
+    /// <summary>Whether a text may be a secret that <see cref="Generate"/> made.</summary>
+    public static bool IsOfAFormThatIsGenerated(string text) => text.Length is 43 or 64 && StrictBase64Url.Decode(text) is not null;
+
     /// <summary>The digest that is stored and compared.</summary>
     /// <exception cref="ArgumentException">The secret is longer than <see cref="MaxBytes"/>.</exception>
     public static ImmutableArray<byte> Digest(Secret secret)

@@ -135,6 +135,7 @@ internal static class ClientLifeCommands
             ("token_endpoint_auth_signing_alg", client.AssertionAlgorithm),
             ("jwks_uri", client.JwksUri?.OriginalString),
             ("scope", string.Join(' ', client.Scopes)),
+            ("introspection", client.IntrospectsAll ? "all" : string.Join(' ', client.IntrospectedResources)),
             ("access_token_lifetime", client.AccessTokenLifetime is { } lifetime ? $"{(long)lifetime.TotalSeconds}" : null),
             ("registered by", Listing.Word(client.Origin)),
             ("registered", Listing.Time(client.IssuedAt, "unknown")),

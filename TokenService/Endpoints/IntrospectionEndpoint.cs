@@ -20,11 +20,14 @@ namespace TokenService.Endpoints;
 public sealed class IntrospectionEndpoint(
     StoreWatch store, ClientAuthenticator authenticator, Func<string> issuer, Refusals refusals, CredentialUses uses, TimeProvider clock)
 {
+    // Commands and services may run on machines whose clocks differ.
+    private static readonly TimeSpan s_skew = TimeSpan.FromSeconds(30);
+
     /// <summary>Answers one request.</summary>
     public async Task Handle(HttpContext http)
     {
         var traceId = OAuthResults.TraceId();
-        if ((await Decide(http, store.Current, clock.GetUtcNow())).Refused(out var error, out var answer))
+        if ((await Decide(http)).Refused(out var error, out var answer))
         {
             await refusals.Answer(http, error, traceId);
             return;
@@ -33,11 +36,16 @@ public sealed class IntrospectionEndpoint(
         await OAuthResults.Write(http, answer);
     }
 
-    private async Task<Result<IntrospectionResponse>> Decide(HttpContext http, StoreSnapshot snapshot, DateTimeOffset now)
+    private async Task<Result<IntrospectionResponse>> Decide(HttpContext http)
     {
         if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
-            || parameters.ToTokenQuery().Refused(out error, out var query)
-            || (await authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var caller))
+            || parameters.ToTokenQuery().Refused(out error, out var query))
+        {
+            return error;
+        }
+
+        var (snapshot, now) = (store.Current, clock.GetUtcNow());
+        if ((await authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var caller))
         {
             return error;
         }
@@ -51,7 +59,7 @@ public sealed class IntrospectionEndpoint(
         // What a live token is, in one place. Why one is not live, nobody is told: the caller could learn of tokens that are not its own.
         return AccessTokenReader.Read(query.Token!.Value.Reveal(), issuer(), snapshot.Keys, now) is { } token
             && !store.Revoked.Contains(token)
-            && snapshot.Registry.FindClient(token.ClientId) is { Disabled: false }
+            && snapshot.Registry.FindClient(token.ClientId) is { Disabled: false } client && !IsOfAFormer(client, token)
             && MaySee(caller.Client, token)
             ? new IntrospectionResponse
             {
@@ -61,6 +69,9 @@ public sealed class IntrospectionEndpoint(
             }
             : IntrospectionResponse.Inactive;
     }
+
+    // A client that was removed, and another one that was registered under the same id.
+    private static bool IsOfAFormer(Client client, AccessToken token) => token.IssuedAt + s_skew < client.IssuedAt;
 
     // One of several resources is enough. A resource server takes a token that names it beside others (RFC 7519 §4.1.3), so it must be able
     // to ask about it; and the answer tells it nothing but whether the token is revoked: all the rest it reads in the token.

@@ -35,7 +35,7 @@ public sealed class RevocationEndpoint(
     public async Task Handle(HttpContext http)
     {
         var traceId = OAuthResults.TraceId();
-        if (await Revoke(http, traceId, store.Current, clock.GetUtcNow()) is { } error)
+        if (await Revoke(http, traceId) is { } error)
         {
             await refusals.Answer(http, error, traceId);
             return;
@@ -44,11 +44,16 @@ public sealed class RevocationEndpoint(
         OAuthResults.WriteNothing(http);
     }
 
-    private async Task<OAuthError?> Revoke(HttpContext http, string traceId, StoreSnapshot snapshot, DateTimeOffset now)
+    private async Task<OAuthError?> Revoke(HttpContext http, string traceId)
     {
         if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
-            || parameters.ToTokenQuery().Refused(out error, out var query)
-            || (await authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var client))
+            || parameters.ToTokenQuery().Refused(out error, out var query))
+        {
+            return error;
+        }
+
+        var (snapshot, now) = (store.Current, clock.GetUtcNow());
+        if ((await authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var client))
         {
             return error;
         }

@@ -40,7 +40,7 @@ public sealed class TokenEndpoint(
     public async Task Handle(HttpContext http)
     {
         var traceId = OAuthResults.TraceId();
-        if ((await Decide(http, traceId, store.Current, clock.GetUtcNow())).Refused(out var error, out var token))
+        if ((await Decide(http, traceId)).Refused(out var error, out var token))
         {
             await refusals.Answer(http, error, traceId);
             return;
@@ -49,7 +49,7 @@ public sealed class TokenEndpoint(
         await OAuthResults.Write(http, token);
     }
 
-    private async Task<Result<TokenResponse>> Decide(HttpContext http, string traceId, StoreSnapshot snapshot, DateTimeOffset now)
+    private async Task<Result<TokenResponse>> Decide(HttpContext http, string traceId)
     {
         // 1. Parse: after this, no step sees HTTP.
         if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
@@ -57,6 +57,9 @@ public sealed class TokenEndpoint(
         {
             return error;
         }
+
+        // Taken once, and only now: the body may have taken seconds to arrive.
+        var (snapshot, now) = (store.Current, clock.GetUtcNow());
 
         // 2. Authenticate the client.
         if ((await authenticator.Authenticate(request, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var client))

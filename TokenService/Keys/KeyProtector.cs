@@ -2,6 +2,7 @@ using System;
 using System.Globalization;
 using System.Security.Cryptography;
 using System.Text;
+using System.Threading;
 
 namespace TokenService.Keys;
 
@@ -19,7 +20,9 @@ public sealed class KeyProtector : IDisposable
     private const int TagBytes = 16;
     private const int HeaderBytes = 1 + NonceBytes + TagBytes;
 
+    // It keeps nonce and direction between two calls to the library, so only one thread may use it at a time.
     private readonly AesGcm _aes;
+    private readonly Lock _lock = new();
 
     /// <summary>A protector under this master key, which may be wiped afterwards.</summary>
     /// <param name="masterKey">32 random bytes.</param>
@@ -42,8 +45,12 @@ public sealed class KeyProtector : IDisposable
         sealedValue[0] = Version;
         var nonce = sealedValue.AsSpan(1, NonceBytes);
         RandomNumberGenerator.Fill(nonce);
-        _aes.Encrypt(
-            nonce, plain, sealedValue.AsSpan(HeaderBytes), sealedValue.AsSpan(1 + NonceBytes, TagBytes), Place(table, row, purpose));
+        lock (_lock)
+        {
+            _aes.Encrypt(
+                nonce, plain, sealedValue.AsSpan(HeaderBytes), sealedValue.AsSpan(1 + NonceBytes, TagBytes), Place(table, row, purpose));
+        }
+
         return sealedValue;
     }
 
@@ -57,12 +64,16 @@ public sealed class KeyProtector : IDisposable
         }
 
         var plain = new byte[sealedValue.Length - HeaderBytes];
-        _aes.Decrypt(
-            sealedValue.Slice(1, NonceBytes),
-            sealedValue[HeaderBytes..],
-            sealedValue.Slice(1 + NonceBytes, TagBytes),
-            plain,
-            Place(table, row, purpose));
+        lock (_lock)
+        {
+            _aes.Decrypt(
+                sealedValue.Slice(1, NonceBytes),
+                sealedValue[HeaderBytes..],
+                sealedValue.Slice(1 + NonceBytes, TagBytes),
+                plain,
+                Place(table, row, purpose));
+        }
+
         return plain;
     }
 

@@ -63,6 +63,17 @@ internal static partial class DurableFile
         SyncFolder(Path.GetDirectoryName(file)!);
     }
 
+    /// <summary>Makes sure that a file that somebody else wrote is on the disk.</summary>
+    public static void Sync(string file)
+    {
+        using (var handle = File.OpenHandle(file, FileMode.Open, FileAccess.ReadWrite))
+        {
+            RandomAccess.FlushToDisk(handle);
+        }
+
+        SyncFolder(Path.GetDirectoryName(Path.GetFullPath(file))!);
+    }
+
     // By a link, which fails where the name is taken; what .NET calls a move without overwriting looks first and then overwrites.
     private static void GiveName(string beside, string file)
     {

@@ -59,6 +59,8 @@ internal sealed class MasterKey(string? setting, string storeFile)
         var key = MasterKeyFile.Read(file);
         if (!IsOwn)
         {
+            // The store will need it from its commit on, and that survives a loss of power.
+            DurableFile.Sync(file);
             return key;
         }
 

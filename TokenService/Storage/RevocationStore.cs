@@ -14,6 +14,7 @@ namespace TokenService.Storage;
 public sealed class RevocationStore : IDisposable
 {
     private static readonly TimeSpan s_kept = TimeSpan.FromMinutes(1);
+    private static readonly TimeSpan s_longestLifetime = TimeSpan.FromHours(24);
 
     private readonly RevokedTokens _revoked;
     private readonly TimeProvider _clock;
@@ -31,12 +32,6 @@ public sealed class RevocationStore : IDisposable
     /// <returns>Whether it is revoked, so that a crash does not undo it; where not, it is in doubt and may be tried again.</returns>
     public async ValueTask<bool> Revoke(AccessToken token)
     {
-        // Once is enough: whoever revokes the same token over and over costs no writes.
-        if (_revoked.Contains(token))
-        {
-            return true;
-        }
-
         var written = await _notes.Write(token);
         if (written)
         {
@@ -78,7 +73,11 @@ public sealed class RevocationStore : IDisposable
             connection.Execute("UPDATE revoked_tokens_horizon SET expires_at = @until WHERE expires_at < @until", ("@until", gone.Max()));
         }
 
-        _revoked.Forget(until);
+        // Only a clock that ran far ahead leaves a horizon that far away: no token that was issued by the right one ends later.
+        connection.Execute(
+            "UPDATE revoked_tokens_horizon SET expires_at = @latest WHERE expires_at > @latest",
+            ("@latest", (_clock.GetUtcNow() + s_longestLifetime).ToUnixTimeMilliseconds()));
+        _revoked.Forget(connection.QuerySingle<long>("SELECT expires_at FROM revoked_tokens_horizon"));
         return gone.Count;
     }
 }

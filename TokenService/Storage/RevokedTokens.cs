@@ -54,24 +54,21 @@ public sealed class RevokedTokens
             }
 
             _lastId = rows.Count > 0 ? rows[^1].Id : again ? 0 : _lastId;
-            Volatile.Write(ref _horizon, Math.Max(horizon, _horizon));
+            Volatile.Write(ref _horizon, again ? Math.Max(horizon, _horizon) : horizon);
         }
     }
 
-    /// <summary>Forgets those of tokens that ended before.</summary>
-    /// <param name="until">Milliseconds since 1970.</param>
-    internal void Forget(long until)
+    /// <summary>Forgets those that the store has forgotten.</summary>
+    /// <param name="horizon">The latest end of a token that the store no longer knows, in milliseconds since 1970.</param>
+    internal void Forget(long horizon)
     {
         lock (_reading)
         {
-            var old = _live.Where(revoked => revoked.Value < until).ToList();
-            if (old.Count == 0)
+            Volatile.Write(ref _horizon, horizon);
+            foreach (var old in _live.Where(revoked => revoked.Value <= horizon))
             {
-                return;
+                _live.TryRemove(old);
             }
-
-            Volatile.Write(ref _horizon, Math.Max(old.Max(revoked => revoked.Value), _horizon));
-            old.ForEach(revoked => _live.TryRemove(revoked));
         }
     }
 }

