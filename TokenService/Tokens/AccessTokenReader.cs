@@ -52,7 +52,12 @@ public static class AccessTokenReader
             && Time(claims, "exp") is { } expiresAt && now < expiresAt
             ? new AccessToken
             {
-                TokenId = tokenId, ClientId = clientId, Audience = audience, IssuedAt = issuedAt, ExpiresAt = expiresAt, Claims = claims,
+                TokenId = tokenId,
+                ClientId = clientId,
+                Audience = audience,
+                IssuedAt = issuedAt,
+                ExpiresAt = expiresAt,
+                Claims = claims,
             }
             : null;
     }
