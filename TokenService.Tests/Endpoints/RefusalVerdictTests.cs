@@ -172,6 +172,22 @@ public sealed class RefusalVerdictTests(RefusalVerdictTests.Fixture fixture) : I
             await fixture.Find(await fixture.Service.Token(form));
         }
 
+        // Of the form that is generated, or a token, in the place of something else.
+        const string generated = "canary0123456789-canary0123456789-canary010";
+        foreach (var form in (string[])
+        [
+            $"client_id={generated}", "client_id=eyJcanary.canary.canary", $"client_id=x+{generated}&client_secret=1", $"client_id={generated}&client_assertion=x",
+            $"client_id=a:{generated}", $"client_assertion=eyJcanary.canary.canary&client_assertion_type={generated}",
+        ])
+        {
+            await fixture.Find(await fixture.Service.Token($"{Grant}&{form}"));
+        }
+
+        foreach (var form in (string[])[$"client_id={generated}", $"scope={generated}", "scope=eyJcanary.canary.canary", $"resource=https://x/?access_token=eyJcanary.canary.canary"])
+        {
+            await fixture.Find(await fixture.Service.Token($"{Grant}&{form}", JobRight));
+        }
+
         await fixture.Find(await fixture.Service.Token(Grant, $"{Sample.Job}:canary-7"));
         var texts = fixture.Sql("SELECT trace_id || endpoint || address || COALESCE(client_id, '') || error || failed_check || expected || came FROM refusals");
         texts.Should().HaveCountGreaterThanOrEqualTo(4).And.OnlyContain(text => text.All(c => (c >= ' ' && c <= '~') || c == '…'));

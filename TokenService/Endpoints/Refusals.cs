@@ -21,7 +21,7 @@ public sealed class Refusals(FailureLimiter limiter, RefusalStore kept, TimeProv
     /// <summary>Answers a refused request.</summary>
     public Task Answer(HttpContext http, OAuthError error, string traceId)
     {
-        error = Slowed(error, http);
+        error = Slowed(error, http).Withheld();
         var (path, address) = (http.Request.Path, $"{http.Connection.RemoteIpAddress}");
         if (error.Code == "slow_down")
         {

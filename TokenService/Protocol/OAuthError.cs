@@ -28,7 +28,7 @@ public sealed record OAuthError
     public string Description { get; private init; }
 
     /// <summary>Which check failed, what was expected and what came: for the operator.</summary>
-    public FailedCheck Failed { get; }
+    public FailedCheck Failed { get; private init; }
 
     /// <summary>The same in a line, for the log.</summary>
     public string Reason
@@ -38,10 +38,20 @@ public sealed record OAuthError
     public TimeSpan? RetryAfter { get; private init; }
 
     /// <summary>The client id, as it was sent, where one was: of a client that failed to authenticate, or of one that did.</summary>
-    public string? ClientId { get; }
+    public string? ClientId { get; private init; }
 
     /// <summary>The one method that the address takes, where the caller used another (<c>Allow</c>).</summary>
     public string? Allow { get; private init; }
+
+    /// <summary>
+    /// The same as it may be logged and kept: without what may be a secret or a token that was sent in the place of something else. A
+    /// <c>kid</c> looks like one and is none.
+    /// </summary>
+    public OAuthError Withheld() => this with
+    {
+        ClientId = ClientId is null ? null : Printable.Withhold(ClientId),
+        Failed = Failed.Name == "kid" ? Failed : Failed with { Came = Printable.Withhold(Failed.Came) },
+    };
 
     /// <summary>400: the request is not a well-formed one.</summary>
     public static OAuthError InvalidRequest(string description, FailedCheck failed)

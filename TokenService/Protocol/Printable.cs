@@ -1,11 +1,12 @@
 using System;
 using System.Globalization;
 using System.Text;
+using System.Text.RegularExpressions;
 
 namespace TokenService.Protocol;
 
 /// <summary>Turns what a caller sent into something that may stand in a log line or on a terminal.</summary>
-public static class Printable
+public static partial class Printable
 {
     private const int MaxLength = 64;
 
@@ -39,4 +40,11 @@ public static class Printable
 
         return escaped.ToString();
     }
+
+    /// <summary>The text with <c>***</c> for each part that may be a generated secret or a JWT: callers send them in wrong places.</summary>
+    public static string Withhold(string text) => Secrets().Replace(text, "***");
+
+    // 43 or 64 characters of base64url as they are generated here, or whatever begins as every JWT does.
+    [GeneratedRegex("(?<![A-Za-z0-9_-])(eyJ[A-Za-z0-9_.-]*|[A-Za-z0-9_-]{43}|[A-Za-z0-9_-]{64})(?![A-Za-z0-9_-])")]
+    private static partial Regex Secrets();
 }

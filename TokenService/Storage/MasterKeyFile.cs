@@ -12,6 +12,8 @@ namespace TokenService.Storage;
 /// <summary>The file with the master key: 32 random bytes in base64, readable for its owner only.</summary>
 internal static class MasterKeyFile
 {
+    private const int MaxBytes = 4096;
+
     /// <summary>Where the key is when no setting says so: beside the SQLite file.</summary>
     public static string Beside(string sqliteFile) => Path.ChangeExtension(sqliteFile, ".master-key");
 
@@ -23,7 +25,7 @@ internal static class MasterKeyFile
         byte[] text = [];
         try
         {
-            text = File.ReadAllBytes(file);
+            text = ReadBounded(file);
             if (Base64.DecodeFromUtf8(text.AsSpan().Trim(" \t\r\n"u8), key, out _, out var written) == OperationStatus.Done
                 && written == key.Length)
             {
@@ -51,7 +53,7 @@ internal static class MasterKeyFile
         byte[] text = [];
         try
         {
-            text = File.ReadAllBytes(from);
+            text = ReadBounded(from);
             File.Delete(to);
             DurableFile.Create(to, text);
         }
@@ -81,5 +83,15 @@ internal static class MasterKeyFile
         {
             CryptographicOperations.ZeroMemory(text);
         }
+    }
+
+    // A key has 44 characters; what is longer is none, and may have no end.
+    private static byte[] ReadBounded(string file)
+    {
+        using var stream = new FileStream(file, FileMode.Open, FileAccess.Read);
+        var buffer = new byte[MaxBytes];
+        var text = buffer[..stream.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false)];
+        CryptographicOperations.ZeroMemory(buffer);
+        return text;
     }
 }
