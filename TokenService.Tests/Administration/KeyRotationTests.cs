@@ -4,7 +4,6 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Threading.Tasks;
 using FluentAssertions;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Time.Testing;
 using Microsoft.IdentityModel.JsonWebTokens;
 using TokenService.Administration;
@@ -282,23 +281,7 @@ public sealed class KeyRotationTests : IDisposable
 
     private long Seconds() => _clock.GetUtcNow().ToUnixTimeSeconds();
 
-    private void Sql(string statement) => Sqlite(command =>
-    {
-        command.CommandText = statement;
-        return command.ExecuteNonQuery();
-    });
+    private void Sql(string statement) => StoreFile.Execute(_folder, statement);
 
-    private long Count() => Sqlite(command =>
-    {
-        command.CommandText = "SELECT COUNT(*) FROM signing_keys";
-        return (long)command.ExecuteScalar()!;
-    });
-
-    private T Sqlite<T>(Func<SqliteCommand, T> run)
-    {
-        using var connection = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False");
-        connection.Open();
-        using var command = connection.CreateCommand();
-        return run(command);
-    }
+    private long Count() => StoreFile.Number(_folder, "SELECT COUNT(*) FROM signing_keys");
 }

@@ -236,6 +236,7 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task Refusals_exit_with_1_and_one_line_on_standard_error()
     {
         await _cli.Run("resources", "add", Uri, "--scope", "a");

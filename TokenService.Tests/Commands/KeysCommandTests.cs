@@ -173,6 +173,7 @@ public sealed class KeysCommandTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task Each_refusal_is_one_line_and_changes_nothing()
     {
         (await _cli.Run("keys", "list", "--json")).Output.Should().Be("[]\n");

@@ -6,7 +6,6 @@ using System.Net.Http.Headers;
 using System.Text;
 using System.Threading.Tasks;
 using FluentAssertions;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Time.Testing;
 using TokenService.Operations;
 using TokenService.Storage;
@@ -311,20 +310,6 @@ public sealed class RefusalVerdictTests(RefusalVerdictTests.Fixture fixture) : I
 
         internal Task<Refusal> Find(Answer answer) => RefusalVerdictTests.Find(_folder, answer);
 
-        internal List<string> Sql(string sql)
-        {
-            using var connection = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False");
-            connection.Open();
-            using var command = connection.CreateCommand();
-            command.CommandText = sql;
-            using var reader = command.ExecuteReader();
-            List<string> rows = [];
-            while (reader.Read())
-            {
-                rows.Add(reader.GetString(0));
-            }
-
-            return rows;
-        }
+        internal List<string> Sql(string sql) => StoreFile.Texts(_folder, sql);
     }
 }

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.IO;
 using System.Linq;
 using FluentAssertions;
 using Microsoft.Extensions.Configuration;
@@ -157,6 +158,7 @@ public sealed class SettingsTests
 
     internal static Settings Read(string contentRoot, params (string Key, string Value)[] values) => Settings.Read(
         new ConfigurationBuilder()
+            .AddJsonFile(Path.Combine(contentRoot, "appsettings.json"), optional: true)
             .AddInMemoryCollection(values.Select(pair => new KeyValuePair<string, string?>(pair.Key, pair.Value)))
             .Build(),
         contentRoot,

@@ -32,6 +32,7 @@ public sealed class CredentialUsesTests : IDisposable
     public void Dispose() => _folder.Dispose();
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_use_is_written_once_a_minute_and_not_for_each_token_and_makes_nobody_read_the_store_again()
     {
         await using var service = await RunningService.Start(_folder, _clock, Sample.File);
@@ -148,10 +149,7 @@ public sealed class CredentialUsesTests : IDisposable
     public async Task A_locked_store_holds_up_no_token_and_takes_the_uses_when_it_is_free()
     {
         await using var service = await RunningService.Start(_folder, _clock, Sample.File);
-        await using var other = StoreFile.Open(_folder);
-        await using var command = other.CreateCommand();
-        command.CommandText = "BEGIN IMMEDIATE";
-        command.ExecuteNonQuery();
+        var held = StoreFile.Lock(_folder);
 
         (await service.Token(Grant, $"{Sample.Job}:{Sample.JobSecret}")).Status.Should().Be(200);
         var minute = Task.Run(() => _clock.Advance(s_minute));
@@ -161,8 +159,7 @@ public sealed class CredentialUsesTests : IDisposable
         }
 
         minute.IsCompleted.Should().BeFalse("it waits for the store all the while");
-        command.CommandText = "COMMIT";
-        command.ExecuteNonQuery();
+        held.Dispose();
         await minute;
 
         Uses().Should().Contain(use => use.Name == $"{Sample.Job} {Secret(Sample.JobSecret)}");

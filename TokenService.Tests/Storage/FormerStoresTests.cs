@@ -12,6 +12,7 @@ namespace TokenService.Tests.Storage;
 /// Stores as former builds left them, one for each version of the schema (<c>Stores/schema-N.store</c>, its master key beside it). Whoever adds
 /// a migration adds the store of the build before it.
 /// </summary>
+[Trait("Storage", "Sqlite")]
 public sealed class FormerStoresTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();

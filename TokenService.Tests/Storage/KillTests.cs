@@ -7,7 +7,6 @@ using System.Net.Http;
 using System.Threading;
 using System.Threading.Tasks;
 using FluentAssertions;
-using Microsoft.Data.Sqlite;
 using TokenService.Tests.Commands;
 using TokenService.Tests.Support;
 using Xunit;
@@ -122,12 +121,5 @@ public sealed class KillTests : IDisposable
         return printed.EndsWith('\n') ? printed.Trim() : null;
     }
 
-    private string IntegrityCheck()
-    {
-        using var connection = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False");
-        connection.Open();
-        using var command = connection.CreateCommand();
-        command.CommandText = "PRAGMA integrity_check";
-        return (string)command.ExecuteScalar()!;
-    }
+    private string IntegrityCheck() => (string)StoreFile.Scalar(_folder, "PRAGMA integrity_check")!;
 }

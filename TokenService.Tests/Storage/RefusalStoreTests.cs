@@ -3,7 +3,6 @@ using System.Collections.Generic;
 using System.Linq;
 using System.Threading.Tasks;
 using FluentAssertions;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Time.Testing;
 using TokenService.Operations;
 using TokenService.Storage;
@@ -37,7 +36,7 @@ public sealed class RefusalStoreTests : IDisposable
                 if (i % 2_000 == 0)
                 {
                     // No flood.
-                    await Until(() => Last() >= i);
+                    await StoreFile.Until(() => Last() >= i);
                 }
             }
         }
@@ -72,8 +71,7 @@ public sealed class RefusalStoreTests : IDisposable
     {
         using var store = Store.Open(SettingsTests.Read(_folder.Path));
         using var refusals = new RefusalStore(store.DataSource, _clock, Tell);
-        using var connection = Open();
-        Execute(connection, "BEGIN IMMEDIATE");
+        var held = StoreFile.Lock(_folder);
 
         var flood = Task.Run(() =>
         {
@@ -89,19 +87,19 @@ public sealed class RefusalStoreTests : IDisposable
         _told.Should().ContainSingle().Which.Dropped.Should().BeInRange(50_000 - RefusalStore.MostWaiting - 512, 50_000 - RefusalStore.MostWaiting);
         _clock.Advance(TimeSpan.FromMinutes(5));
         _told.Should().ContainSingle("nothing was dropped since");
-        Execute(connection, "ROLLBACK");
+        held.Dispose();
 
         // What could wait is written after all, and what comes next.
-        await Until(() => Number("SELECT COUNT(*) FROM refusals") >= RefusalStore.MostWaiting);
+        await StoreFile.Until(() => Number("SELECT COUNT(*) FROM refusals") >= RefusalStore.MostWaiting);
         refusals.Keep(Of("60000"));
-        await Until(() => Last() == 60_000);
+        await StoreFile.Until(() => Last() == 60_000);
     }
 
     [Fact]
     public async Task While_the_store_takes_nothing_refusals_are_answered_as_ever_and_kept_afterwards()
     {
         await using var service = await RunningService.Start(_folder, null, Sample.File, "--TokenService:RateLimit:FailuresPerMinute=0");
-        Execute("ALTER TABLE refusals RENAME TO hidden");
+        StoreFile.Execute(_folder, "ALTER TABLE refusals RENAME TO hidden");
         var answers = new List<Answer>();
         for (var i = 0; i < 50; i++)
         {
@@ -111,7 +109,7 @@ public sealed class RefusalStoreTests : IDisposable
         answers.Should().OnlyContain(answer => answer.Status == 401);
         (await service.Token(Grant, $"{Sample.Job}:{Sample.JobSecret}")).Status.Should().Be(200);
 
-        Execute("ALTER TABLE hidden RENAME TO refusals");
+        StoreFile.Execute(_folder, "ALTER TABLE hidden RENAME TO refusals");
         (await RefusalVerdictTests.Find(_folder, answers[0])).Error.Should().Be("invalid_client");
         (await RefusalVerdictTests.Find(_folder, answers[^1])).Error.Should().Be("invalid_client");
     }
@@ -120,8 +118,7 @@ public sealed class RefusalStoreTests : IDisposable
     public async Task A_locked_store_holds_up_no_refused_request()
     {
         await using var service = await RunningService.Start(_folder, null, Sample.File, "--TokenService:RateLimit:FailuresPerMinute=0");
-        using var connection = Open();
-        Execute(connection, "BEGIN IMMEDIATE");
+        var held = StoreFile.Lock(_folder);
 
         // More than may wait, while one writer waits for the lock for 10 seconds: each would be late if it waited too.
         for (var i = 0; i < 4_800; i += 16)
@@ -129,7 +126,7 @@ public sealed class RefusalStoreTests : IDisposable
             (await Task.WhenAll(Enumerable.Range(0, 16).Select(_ => service.Token(Grant, "nobody:x")))).Should().OnlyContain(answer => answer.Status == 401);
         }
 
-        Execute(connection, "ROLLBACK");
+        held.Dispose();
     }
 
     [Fact]
@@ -154,7 +151,7 @@ public sealed class RefusalStoreTests : IDisposable
                 refusals.Keep(Of("same") with { Address = $"{i}" });
             }
 
-            await Until(() => Number("SELECT COUNT(*) FROM refusals") == 30);
+            await StoreFile.Until(() => Number("SELECT COUNT(*) FROM refusals") == 30);
         }
 
         store.FindRefusals("same").Select(refusal => refusal.Address).Should().Equal(Enumerable.Range(10, 20).Select(i => $"{i}"));
@@ -177,39 +174,9 @@ public sealed class RefusalStoreTests : IDisposable
 
     private long Number(string sql)
     {
-        using var connection = Open();
+        using var connection = StoreFile.Open(_folder);
         using var command = connection.CreateCommand();
         command.CommandText = sql;
         return (long)command.ExecuteScalar()!;
-    }
-
-    private void Execute(string sql)
-    {
-        using var connection = Open();
-        Execute(connection, sql);
-    }
-
-    private SqliteConnection Open()
-    {
-        var connection = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False");
-        connection.Open();
-        return connection;
-    }
-
-    private static void Execute(SqliteConnection connection, string sql)
-    {
-        using var command = connection.CreateCommand();
-        command.CommandText = sql;
-        command.ExecuteNonQuery();
-    }
-
-    private static async Task Until(Func<bool> condition)
-    {
-        for (var i = 0; i < 1000 && !condition(); i++)
-        {
-            await Task.Delay(20);
-        }
-
-        condition().Should().BeTrue();
     }
 }

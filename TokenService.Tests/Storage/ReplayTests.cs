@@ -5,7 +5,6 @@ using System.Linq;
 using System.Net.Http;
 using System.Threading.Tasks;
 using FluentAssertions;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Time.Testing;
 using TokenService.Authentication;
 using TokenService.Storage;
@@ -141,7 +140,7 @@ public sealed class ReplayTests : IDisposable
 
         // And another minute for replicas whose clocks are behind, until the next time of cleaning up.
         _clock.Advance(TimeSpan.FromMinutes(2));
-        await Until(() => Rows() == 0);
+        await StoreFile.Until(() => Rows() == 0);
     }
 
     [Fact]
@@ -154,7 +153,7 @@ public sealed class ReplayTests : IDisposable
 
         _clock.Advance(TimeSpan.FromMinutes(1));
 
-        await Until(() => Rows() == 0);
+        await StoreFile.Until(() => Rows() == 0);
         (await service.Send(new AssertionDraft(KeyJob, Issuer, _clock.GetUtcNow()).SignedBy(Rsa))).Status.Should().Be(200);
     }
 
@@ -167,7 +166,7 @@ public sealed class ReplayTests : IDisposable
 
         // The clock runs ahead by an hour, so that the note of its use goes; then somebody sets it right.
         _clock.Advance(TimeSpan.FromHours(1));
-        await Until(() => Rows() == 0);
+        await StoreFile.Until(() => Rows() == 0);
         _clock.AdjustTime(Now);
 
         ClientAssertionRefusalTests.Refused(await service.Send(assertion));
@@ -193,7 +192,7 @@ public sealed class ReplayTests : IDisposable
         var wrong = new AssertionDraft(KeyJob, Issuer, _clock.GetUtcNow()).SignedBy(Rsa);
         (await service.Send(wrong)).Status.Should().Be(200);
         _clock.Advance(TimeSpan.FromMinutes(5));
-        await Until(() => Rows() == 0);
+        await StoreFile.Until(() => Rows() == 0);
         _clock.AdjustTime(Now);
 
         ClientAssertionRefusalTests.Refused(await service.Send(Fresh()));
@@ -208,8 +207,7 @@ public sealed class ReplayTests : IDisposable
     {
         using var store = Store.Open(SettingsTests.Read(_folder.Path));
         var replay = new ReplayStore(store.DataSource, TimeProvider.System, _ => { });
-        using var connection = Open();
-        Execute(connection, "BEGIN IMMEDIATE");
+        using var held = StoreFile.Lock(_folder);
         var uses = Enumerable.Range(0, 2_000).Select(i => replay.Use("c", $"{i}", Now.AddYears(1)).AsTask()).ToList();
 
         var since = Stopwatch.StartNew();
@@ -224,14 +222,12 @@ public sealed class ReplayTests : IDisposable
     {
         await using var service = await Start(_folder, _clock);
         var assertion = Draft().SignedBy(Rsa);
-        using (var connection = Open())
+        using (StoreFile.Lock(_folder))
         {
-            Execute(connection, "BEGIN IMMEDIATE");
             var since = Stopwatch.StartNew();
             Unavailable(await service.Send(assertion));
             since.Elapsed.Should().BeLessThan(TimeSpan.FromSeconds(8));
             (await service.Token("grant_type=client_credentials", $"{BasicJob}:{BasicSecret}")).Status.Should().Be(200);
-            Execute(connection, "ROLLBACK");
         }
 
         // In doubt, the first assertion may count as used; a new one does not.
@@ -242,6 +238,7 @@ public sealed class ReplayTests : IDisposable
     [InlineData("token-service.db", "token-service.db-wal", "token-service.db-shm")]
     [InlineData("token-service.db")]
     [InlineData("token-service.db-wal")]
+    [Trait("Storage", "Sqlite")]
     public async Task While_the_files_of_the_store_are_gone_no_assertion_is_accepted(params string[] gone)
     {
         await using var service = await Start(_folder, _clock);
@@ -257,6 +254,7 @@ public sealed class ReplayTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_log_that_was_removed_comes_back_by_itself_with_what_was_in_it()
     {
         await using var service = await Start(_folder, _clock);
@@ -276,6 +274,7 @@ public sealed class ReplayTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task An_assertion_that_was_used_as_the_store_was_replaced_is_not_accepted_twice()
     {
         await using var service = await Start(_folder, _clock);
@@ -308,6 +307,7 @@ public sealed class ReplayTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task Many_assertions_share_a_transaction()
     {
         using var store = Store.Open(SettingsTests.Read(_folder.Path));
@@ -344,41 +344,7 @@ public sealed class ReplayTests : IDisposable
         answer.Response.Headers.RetryAfter!.Delta.Should().Be(TimeSpan.FromSeconds(1));
     }
 
-    private long Rows()
-    {
-        using var connection = Open();
-        using var command = connection.CreateCommand();
-        command.CommandText = "SELECT COUNT(*) FROM used_assertions";
-        return (long)command.ExecuteScalar()!;
-    }
+    private long Rows() => StoreFile.Number(_folder, "SELECT COUNT(*) FROM used_assertions");
 
-    private void Sql(string sql)
-    {
-        using var connection = Open();
-        Execute(connection, sql);
-    }
-
-    private SqliteConnection Open()
-    {
-        var connection = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False");
-        connection.Open();
-        return connection;
-    }
-
-    private static void Execute(SqliteConnection connection, string sql)
-    {
-        using var command = connection.CreateCommand();
-        command.CommandText = sql;
-        command.ExecuteNonQuery();
-    }
-
-    private static async Task Until(Func<bool> condition)
-    {
-        for (var i = 0; i < 1000 && !condition(); i++)
-        {
-            await Task.Delay(10);
-        }
-
-        condition().Should().BeTrue();
-    }
+    private void Sql(string sql) => StoreFile.Execute(_folder, sql);
 }

@@ -5,7 +5,6 @@ using System.Linq;
 using System.Net.Http;
 using System.Threading.Tasks;
 using FluentAssertions;
-using Microsoft.Data.Sqlite;
 using Microsoft.Extensions.Time.Testing;
 using TokenService.Tests.Endpoints;
 using TokenService.Tests.Support;
@@ -126,7 +125,7 @@ public sealed class RevocationStoreTests : IDisposable
 
         // And another minute for replicas whose clocks are behind, until the next time of cleaning up.
         _clock.Advance(TimeSpan.FromMinutes(2));
-        await Until(() => Rows() == 0 && service.Store.Revoked.Count == 0);
+        await StoreFile.Until(() => Rows() == 0 && service.Store.Revoked.Count == 0);
     }
 
     [Fact]
@@ -146,7 +145,7 @@ public sealed class RevocationStoreTests : IDisposable
 
         _clock.Advance(TimeSpan.FromMinutes(1));
 
-        await Until(() => Rows() == 1 && service.Store.Revoked.Count == 1);
+        await StoreFile.Until(() => Rows() == 1 && service.Store.Revoked.Count == 1);
         IntrospectionTests.IsInactive(await service.Introspect(token));
     }
 
@@ -178,7 +177,7 @@ public sealed class RevocationStoreTests : IDisposable
 
             // The clock runs ahead by an hour, so that the note goes; then somebody sets it right.
             _clock.Advance(TimeSpan.FromHours(1));
-            await Until(() => Rows() == 0 && service.Store.Revoked.Count == 0);
+            await StoreFile.Until(() => Rows() == 0 && service.Store.Revoked.Count == 0);
             _clock.AdjustTime(s_now);
 
             IntrospectionTests.IsInactive(await service.Introspect(revoked));
@@ -198,7 +197,7 @@ public sealed class RevocationStoreTests : IDisposable
         var wrong = await service.GetToken();
         await service.Revoke(await service.GetToken());
         _clock.Advance(TimeSpan.FromHours(1));
-        await Until(() => Rows() == 0);
+        await StoreFile.Until(() => Rows() == 0);
         _clock.AdjustTime(s_now);
 
         IntrospectionTests.IsInactive(await service.Introspect(wrong));
@@ -217,12 +216,10 @@ public sealed class RevocationStoreTests : IDisposable
     {
         await using var service = await RunningService.Start(_folder, _clock, File);
         var token = await service.GetToken();
-        using (var connection = Open())
+        using (StoreFile.Lock(_folder))
         {
-            Execute(connection, "BEGIN IMMEDIATE");
             Unavailable(await service.Revoke(token));
             (await service.IsActive(await service.GetToken())).Should().BeTrue();
-            Execute(connection, "ROLLBACK");
         }
 
         RevocationTests.IsEmpty(await service.Revoke(token));
@@ -244,6 +241,7 @@ public sealed class RevocationStoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_store_that_is_put_in_its_place_is_read_from_its_beginning()
     {
         await using var service = await RunningService.Start(_folder, _clock, File);
@@ -275,33 +273,5 @@ public sealed class RevocationStoreTests : IDisposable
 
     private long Rows() => (long)Sql("SELECT COUNT(*) FROM revoked_tokens")!;
 
-    private object? Sql(string sql, string? file = null)
-    {
-        using var connection = Open(file);
-        return Execute(connection, sql);
-    }
-
-    private SqliteConnection Open(string? file = null)
-    {
-        var connection = new SqliteConnection($"Data Source={file ?? _folder.File("token-service.db")};Pooling=False");
-        connection.Open();
-        return connection;
-    }
-
-    private static object? Execute(SqliteConnection connection, string sql)
-    {
-        using var command = connection.CreateCommand();
-        command.CommandText = sql;
-        return command.ExecuteScalar();
-    }
-
-    private static async Task Until(Func<bool> condition)
-    {
-        for (var i = 0; i < 1000 && !condition(); i++)
-        {
-            await Task.Delay(10);
-        }
-
-        condition().Should().BeTrue();
-    }
+    private object? Sql(string sql, string? file = null) => StoreFile.Scalar(_folder, sql, file);
 }

@@ -4,7 +4,6 @@ using System.IO;
 using System.Linq;
 using System.Threading.Tasks;
 using FluentAssertions;
-using Microsoft.Data.Sqlite;
 using Microsoft.IdentityModel.JsonWebTokens;
 using TokenService.Protocol;
 using TokenService.Storage;
@@ -332,21 +331,7 @@ public sealed class StoreTests : IDisposable
         (await start.Should().ThrowAsync<OperatorFaultException>()).Which.Message.Should().Contain(message).And.NotContain("\n");
     }
 
-    private long Count(string sql)
-    {
-        using var connection = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False");
-        connection.Open();
-        using var command = connection.CreateCommand();
-        command.CommandText = sql;
-        return (long)command.ExecuteScalar()!;
-    }
+    private long Count(string sql) => StoreFile.Number(_folder, sql);
 
-    private void Sql(string sql)
-    {
-        using var connection = new SqliteConnection($"Data Source={_folder.File("token-service.db")};Pooling=False");
-        connection.Open();
-        using var command = connection.CreateCommand();
-        command.CommandText = sql;
-        command.ExecuteNonQuery();
-    }
+    private void Sql(string sql) => StoreFile.Execute(_folder, sql);
 }

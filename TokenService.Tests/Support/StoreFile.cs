@@ -1,30 +1,78 @@
+using System;
+using System.Collections.Generic;
+using System.Data.Common;
 using System.IO;
+using System.Threading.Tasks;
+using FluentAssertions;
 using Microsoft.Data.Sqlite;
+using TokenService.Storage;
 
 namespace TokenService.Tests.Support;
 
-/// <summary>The store's file as the outside sees it: read and changed without the program.</summary>
+/// <summary>The store as the outside sees it: read and changed without the program.</summary>
 internal static class StoreFile
 {
-    /// <summary>A connection of its own, which a test can hold the store locked with.</summary>
-    public static SqliteConnection Open(TemporaryFolder folder)
+    /// <summary>A connection of its own.</summary>
+    public static DbConnection Open(TemporaryFolder folder, string? file = null)
     {
-        var connection = new SqliteConnection($"Data Source={folder.File("token-service.db")};Pooling=False");
+        if (folder.Database is not null)
+        {
+            return TestStorage.Connect(folder.Database);
+        }
+
+        var connection = new SqliteConnection($"Data Source={file ?? folder.File("token-service.db")};Pooling=False");
         connection.Open();
         return connection;
     }
 
-    public static object? Scalar(TemporaryFolder folder, string sql)
+    /// <summary>Keeps every other writer waiting until the end.</summary>
+    public static IDisposable Lock(TemporaryFolder folder)
+    {
+        var connection = Open(folder);
+        Scalar(connection, folder.Database is null
+            ? "BEGIN IMMEDIATE"
+            : $"SELECT pg_advisory_lock({PostgreSqlDataSource.LockSpace}, turn) FROM generate_series(1, 6) AS turn");
+        return connection;
+    }
+
+    public static object? Scalar(TemporaryFolder folder, string sql, string? file = null)
+    {
+        using var connection = Open(folder, file);
+        return Scalar(connection, sql);
+    }
+
+    public static long Number(TemporaryFolder folder, string sql) => (long)Scalar(folder, sql)!;
+
+    public static void Execute(TemporaryFolder folder, string sql) => Scalar(folder, sql);
+
+    /// <summary>The first column of each row.</summary>
+    public static List<string> Texts(TemporaryFolder folder, string sql)
     {
         using var connection = Open(folder);
         using var command = connection.CreateCommand();
         command.CommandText = sql;
-        return command.ExecuteScalar();
+        using var reader = command.ExecuteReader();
+        List<string> rows = [];
+        while (reader.Read())
+        {
+            rows.Add(reader.GetString(0));
+        }
+
+        return rows;
     }
 
-    public static void Execute(TemporaryFolder folder, string sql) => Scalar(folder, sql);
+    /// <summary>Waits until something is true of it.</summary>
+    public static async Task Until(Func<bool> condition)
+    {
+        for (var i = 0; i < 1000 && !condition(); i++)
+        {
+            await Task.Delay(10);
+        }
 
-    /// <summary>All that is in it: the file and its write-ahead log.</summary>
+        condition().Should().BeTrue();
+    }
+
+    /// <summary>All that is in the embedded one: the file and its write-ahead log.</summary>
     public static byte[] Bytes(TemporaryFolder folder)
     {
         using var all = new MemoryStream();
@@ -35,5 +83,12 @@ internal static class StoreFile
         }
 
         return all.ToArray();
+    }
+
+    private static object? Scalar(DbConnection connection, string sql)
+    {
+        using var command = connection.CreateCommand();
+        command.CommandText = sql;
+        return command.ExecuteScalar();
     }
 }

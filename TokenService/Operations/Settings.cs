@@ -26,6 +26,9 @@ public sealed record Settings
     /// <summary>The path of the issuer (<c>/tenant</c>), under which the endpoints are; empty where it has none.</summary>
     public string IssuerPath => Issuer is null ? "" : new Uri(Issuer).AbsolutePath.TrimEnd('/');
 
+    /// <summary><c>TokenService:Storage</c>: whether the store is PostgreSQL, which replicas can share, and not the embedded one.</summary>
+    public required bool IsPostgreSql { get; init; }
+
     /// <summary><c>ConnectionStrings:TokenService</c>, or <see langword="null"/> for a file in the content root. May hold a password.</summary>
     public required string? ConnectionString { get; init; }
 
@@ -99,11 +102,20 @@ public sealed record Settings
                 $"{SettingsSection.Name}:{fault.PropertyName} is {Printable.Quote($"{fault.AttemptedValue}")}; accepted: {fault.ErrorMessage}.");
         }
 
+        var connectionString = configuration.GetConnectionString(SettingsSection.Name);
+        if (values.Storage == SettingsSection.PostgreSql)
+        {
+            Require("ConnectionStrings:TokenService", connectionString, "such as Host=db.example.com;Database=tokens;Username=tokens;Password=…");
+            Require($"{SettingsSection.Name}:{nameof(SettingsSection.MasterKeyFile)}", values.MasterKeyFile,
+                "a file with 32 random bytes in base64, as \"openssl rand -base64 32\" writes them, the same for every replica");
+        }
+
         return new Settings
         {
+            IsPostgreSql = values.Storage == SettingsSection.PostgreSql,
             Issuer = values.Issuer,
             CommandIssuer = values.Issuer ?? (development && configuration["urls"] is { Length: > 0 } urls ? IssuerOf(urls.Split(';')[0]) : null),
-            ConnectionString = configuration.GetConnectionString(SettingsSection.Name),
+            ConnectionString = connectionString,
             ApplyFile = FullPath(values.ApplyFile),
             AccessTokenLifetime = TimeSpan.Parse(values.AccessTokenLifetime, CultureInfo.InvariantCulture),
             SigningAlgorithm = values.SigningAlgorithm,
@@ -115,6 +127,14 @@ public sealed record Settings
             ContentRoot = contentRoot,
             Development = development,
         };
+
+        static void Require(string key, string? value, string accepted)
+        {
+            if (string.IsNullOrEmpty(value))
+            {
+                throw new OperatorFaultException($"{key} is not set; with {SettingsSection.Name}:Storage=PostgreSql it is required: {accepted}.");
+            }
+        }
 
         string? FullPath(string? path) => string.IsNullOrEmpty(path) ? null : Path.GetFullPath(path, contentRoot);
     }
@@ -154,6 +174,10 @@ internal sealed class SettingsSection
 
     public const string IssuerOrTokenEndpoint = "IssuerOrTokenEndpoint";
 
+    public const string PostgreSql = "PostgreSql";
+
+    public const string Sqlite = "Sqlite";
+
     public static readonly IReadOnlyCollection<string> Keys =
     [
         nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile),
@@ -162,7 +186,7 @@ internal sealed class SettingsSection
 
     public string? Issuer { get; set; }
 
-    public string Storage { get; set; } = "Sqlite";
+    public string Storage { get; set; } = Sqlite;
 
     public string? ApplyFile { get; set; }
 
@@ -207,7 +231,9 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
         RuleFor(settings => settings.Issuer)
             .Must(issuer => issuer is null || IsIssuer(issuer))
             .WithMessage("an https URL (http on loopback only) without query, fragment, user, or slash at its end, such as https://auth.example.com");
-        RuleFor(settings => settings.Storage).Equal("Sqlite").WithMessage("Sqlite");
+        RuleFor(settings => settings.Storage)
+            .Must(storage => storage is SettingsSection.Sqlite or SettingsSection.PostgreSql)
+            .WithMessage($"{SettingsSection.Sqlite} or {SettingsSection.PostgreSql}");
         RuleFor(settings => settings.AccessTokenLifetime).Must(IsLifetime).WithMessage("whole seconds from 00:01:00 to 1.00:00:00 (hh:mm:ss)");
         RuleFor(settings => settings.SigningAlgorithm)
             .Must(algorithm => SigningAlgorithms.All.Contains(algorithm)).WithMessage(string.Join(", ", SigningAlgorithms.All));

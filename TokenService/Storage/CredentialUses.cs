@@ -33,7 +33,7 @@ public sealed class CredentialUses : IDisposable
 
     // Seconds since 1970.
     private readonly ConcurrentDictionary<(string ClientId, string Credential), long> _held = new();
-    private readonly DbDataSource _dataSource;
+    private readonly StoreDataSource _dataSource;
     private readonly Action<string> _tell;
     private readonly ITimer _timer;
     private readonly Lock _writing = new();
@@ -43,7 +43,7 @@ public sealed class CredentialUses : IDisposable
     /// <param name="dataSource">The store, its schema up to date.</param>
     /// <param name="clock">Says when a minute is over.</param>
     /// <param name="tell">Told each time that the store does not take the times, and why.</param>
-    public CredentialUses(DbDataSource dataSource, TimeProvider clock, Action<string> tell)
+    public CredentialUses(StoreDataSource dataSource, TimeProvider clock, Action<string> tell)
     {
         (_dataSource, _tell) = (dataSource, tell);
         _timer = clock.CreateTimer(_ => Write(), null, s_interval, s_interval);
@@ -72,7 +72,7 @@ public sealed class CredentialUses : IDisposable
     /// <summary>All that was written, in no particular order.</summary>
     /// <param name="dataSource">The store.</param>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
-    public static ImmutableArray<CredentialUse> Read(DbDataSource dataSource) => StoreTransaction.Read(dataSource, connection =>
+    public static ImmutableArray<CredentialUse> Read(StoreDataSource dataSource) => StoreTransaction.Read(dataSource, connection =>
         connection.Query("SELECT client_id, credential, last_used_at FROM credential_uses", row => new CredentialUse(
             row.GetString(0), row.GetString(1), DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(2)))).ToImmutableArray());
 
@@ -91,7 +91,7 @@ public sealed class CredentialUses : IDisposable
             {
                 foreach (var batch in _held.ToArray().Chunk(MostAtOnce))
                 {
-                    StoreTransaction.Write(_dataSource, connection => Write(connection, batch));
+                    StoreTransaction.Write(_dataSource, Turn.Uses, connection => Write(connection, batch));
                     foreach (var written in batch)
                     {
                         // Only if it was not used again meanwhile.
@@ -117,7 +117,7 @@ public sealed class CredentialUses : IDisposable
             """
             INSERT INTO credential_uses (client_id, credential, last_used_at)
             SELECT @client, @credential, @at WHERE EXISTS (SELECT 1 FROM clients WHERE client_id = @client)
-            ON CONFLICT (client_id, credential) DO UPDATE SET last_used_at = excluded.last_used_at WHERE excluded.last_used_at > last_used_at
+            ON CONFLICT (client_id, credential) DO UPDATE SET last_used_at = excluded.last_used_at WHERE excluded.last_used_at > credential_uses.last_used_at
             """,
             [("@client", ""), ("@credential", ""), ("@at", 0L)]);
         foreach (var (key, seconds) in batch)

@@ -24,7 +24,9 @@ internal sealed class GroupCommit<TNote> : IDisposable
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_interval = TimeSpan.FromMinutes(1);
 
-    private readonly DbDataSource _dataSource;
+    private readonly StoreDataSource _dataSource;
+    private readonly Turn _turn;
+    private readonly Turn _removalTurn;
     private readonly Action<DbConnection, IEnumerable<TNote>> _insert;
     private readonly Func<DbConnection, int, int> _removeOld;
     private readonly Action<string> _tell;
@@ -36,18 +38,22 @@ internal sealed class GroupCommit<TNote> : IDisposable
     /// <param name="dataSource">The store, its schema up to date.</param>
     /// <param name="name">What the thread is called.</param>
     /// <param name="clock">Says when to clean up.</param>
+    /// <param name="turn">Which writers the inserts wait for.</param>
+    /// <param name="removalTurn">And the removals.</param>
     /// <param name="insert">Writes notes, in a transaction.</param>
     /// <param name="removeOld">Removes, in a transaction, at most so many notes that have had their time, and says how many it were.</param>
     /// <param name="tell">Told each time that the store does not take notes, and why.</param>
     public GroupCommit(
-        DbDataSource dataSource,
+        StoreDataSource dataSource,
         string name,
         TimeProvider clock,
+        Turn turn,
+        Turn removalTurn,
         Action<DbConnection, IEnumerable<TNote>> insert,
         Func<DbConnection, int, int> removeOld,
         Action<string> tell)
     {
-        (_dataSource, _insert, _removeOld, _tell) = (dataSource, insert, removeOld, tell);
+        (_dataSource, _turn, _removalTurn, _insert, _removeOld, _tell) = (dataSource, turn, removalTurn, insert, removeOld, tell);
         _writer = new Thread(Write) { IsBackground = true, Name = name };
         _writer.Start();
 
@@ -140,7 +146,7 @@ internal sealed class GroupCommit<TNote> : IDisposable
     {
         try
         {
-            StoreTransaction.Write(_dataSource, connection => _insert(connection, batch.Select(waiting => waiting.Note)));
+            StoreTransaction.Write(_dataSource, _turn, connection => _insert(connection, batch.Select(waiting => waiting.Note)));
             return true;
         }
         catch (Exception fault)
@@ -156,7 +162,7 @@ internal sealed class GroupCommit<TNote> : IDisposable
         var gone = 0;
         try
         {
-            StoreTransaction.Write(_dataSource, connection => gone = _removeOld(connection, MostRemovedAtOnce));
+            StoreTransaction.Write(_dataSource, _removalTurn, connection => gone = _removeOld(connection, MostRemovedAtOnce));
         }
         catch (Exception)
         {

@@ -18,15 +18,15 @@ namespace TokenService.Storage;
 /// only under the write lock of the store.
 /// </remarks>
 /// <param name="setting"><c>TokenService:MasterKeyFile</c>, or <see langword="null"/> for the file beside the store.</param>
-/// <param name="storeFile">The store's file.</param>
-internal sealed class MasterKey(string? setting, string storeFile)
+/// <param name="store">The store that it is for.</param>
+internal sealed class MasterKey(string? setting, StoreDataSource store)
 {
     private readonly Lock _gate = new();
 
     private KeyProtector? _current;
 
     /// <summary>The file with the key.</summary>
-    public string File { get; } = setting ?? MasterKeyFile.Beside(storeFile);
+    public string File { get; } = setting ?? store.OwnMasterKeyFile ?? throw new ArgumentNullException(nameof(setting));
 
     /// <summary>Whether the file is the service's own, made beside the store, and not one that a setting names.</summary>
     public bool IsOwn => setting is null;
@@ -114,7 +114,7 @@ internal sealed class MasterKey(string? setting, string storeFile)
             if (sample is not null)
             {
                 throw new OperatorFaultException(
-                    $"The master key file {File} is missing, and the keys and secrets in the store {storeFile} do not open without it; put it back.");
+                    $"The master key file {File} is missing, and the keys and secrets in the store {store.Name} do not open without it; put it back.");
             }
 
             MasterKeyFile.Make(File);

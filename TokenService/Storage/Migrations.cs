@@ -1,6 +1,5 @@
 using System;
 using System.Collections.Generic;
-using System.Data;
 using System.Data.Common;
 using System.Globalization;
 using System.IO;
@@ -15,38 +14,43 @@ namespace TokenService.Storage;
 /// </summary>
 internal static class Migrations
 {
-    public static void Apply(DbDataSource dataSource)
+    private const string Applied = "schema_migrations";
+
+    public static void Apply(StoreDataSource dataSource)
     {
         using var connection = dataSource.OpenConnection();
-        if (Pending(connection).Count == 0)
+        if (Pending(dataSource, connection).Count == 0)
         {
             return;
         }
 
-        using var transaction = connection.BeginTransaction(IsolationLevel.Serializable);
-        connection.Execute("CREATE TABLE IF NOT EXISTS schema_migrations (version INTEGER NOT NULL PRIMARY KEY) STRICT");
+        using var transaction = dataSource.BeginWrite(connection, Turn.Migrations);
 
         // Asked again, now that no other process can be migrating.
-        foreach (var (version, name) in Pending(connection))
+        foreach (var (version, name) in Pending(dataSource, connection))
         {
+            if (!dataSource.HasTable(connection, Applied))
+            {
+                connection.Execute($"CREATE TABLE {Applied} (version BIGINT NOT NULL PRIMARY KEY)");
+            }
+
             connection.Execute(Text(name));
-            connection.Execute("INSERT INTO schema_migrations (version) VALUES (@version)", ("@version", version));
+            connection.Execute($"INSERT INTO {Applied} (version) VALUES (@version)", ("@version", version));
         }
 
         transaction.Commit();
     }
 
-    private static List<(long Version, string Name)> Pending(DbConnection connection)
+    private static List<(long Version, string Name)> Pending(StoreDataSource dataSource, DbConnection connection)
     {
-        var started = connection.QuerySingle<long>("SELECT COUNT(*) FROM sqlite_master WHERE name = 'schema_migrations'") == 1;
-        var applied = started ? connection.Query("SELECT version FROM schema_migrations", row => row.GetInt64(0)) : [];
-        return [.. All().Where(migration => !applied.Contains(migration.Version)).OrderBy(migration => migration.Version)];
+        var applied = dataSource.HasTable(connection, Applied) ? connection.Query($"SELECT version FROM {Applied}", row => row.GetInt64(0)) : [];
+        return [.. All(dataSource.Migrations).Where(migration => !applied.Contains(migration.Version)).OrderBy(migration => migration.Version)];
     }
 
-    private static IEnumerable<(long Version, string Name)> All()
+    private static IEnumerable<(long Version, string Name)> All(string folder)
         => Assembly.GetExecutingAssembly().GetManifestResourceNames()
-            .Where(name => name.EndsWith(".sql", StringComparison.Ordinal))
-            .Select(name => (long.Parse(name.AsSpan(0, 4), CultureInfo.InvariantCulture), name));
+            .Where(name => name.StartsWith(folder, StringComparison.Ordinal))
+            .Select(name => (long.Parse(name.AsSpan(folder.Length + 1, 4), CultureInfo.InvariantCulture), name));
 
     private static string Text(string name)
     {

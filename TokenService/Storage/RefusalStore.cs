@@ -1,7 +1,6 @@
 using System;
 using System.Collections.Concurrent;
 using System.Collections.Generic;
-using System.Data.Common;
 using System.Threading;
 using TokenService.Operations;
 
@@ -31,7 +30,7 @@ public sealed class RefusalStore : IDisposable
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
     private static readonly TimeSpan s_interval = TimeSpan.FromMinutes(1);
 
-    private readonly DbDataSource _dataSource;
+    private readonly StoreDataSource _dataSource;
     private readonly Action<long, string> _tell;
     private readonly BlockingCollection<Refusal> _queue = new(MostWaiting);
     private readonly ManualResetEventSlim _stopping = new();
@@ -44,7 +43,7 @@ public sealed class RefusalStore : IDisposable
     /// <param name="dataSource">The store, its schema up to date.</param>
     /// <param name="clock">Its monotonic time says when to tell.</param>
     /// <param name="tell">Told how many were dropped, and why; once a minute, where any were.</param>
-    public RefusalStore(DbDataSource dataSource, TimeProvider clock, Action<long, string> tell)
+    public RefusalStore(StoreDataSource dataSource, TimeProvider clock, Action<long, string> tell)
     {
         (_dataSource, _tell) = (dataSource, tell);
         _writer = new Thread(Write) { IsBackground = true, Name = "refusals" };
@@ -86,7 +85,7 @@ public sealed class RefusalStore : IDisposable
     }
 
     /// <summary>The refusals under a trace id, the oldest first; the last few where there are many.</summary>
-    internal static List<Refusal> Find(DbDataSource dataSource, string traceId) => StoreTransaction.Read(dataSource, connection => connection.Query(
+    internal static List<Refusal> Find(StoreDataSource dataSource, string traceId) => StoreTransaction.Read(dataSource, connection => connection.Query(
         """
         SELECT trace_id, refused_at, endpoint, address, client_id, error, failed_check, expected, came FROM refusals
         WHERE id IN (SELECT id FROM refusals WHERE trace_id = @trace ORDER BY id DESC LIMIT @most) ORDER BY id
@@ -138,7 +137,7 @@ public sealed class RefusalStore : IDisposable
     {
         try
         {
-            StoreTransaction.Write(_dataSource, connection =>
+            StoreTransaction.Write(_dataSource, Turn.Refusals, connection =>
             {
                 using var insert = connection.Command(
                     """

@@ -33,7 +33,7 @@ public sealed record RegistryChange
 /// <summary>Clients and resources in the store.</summary>
 /// <param name="dataSource">The store, its schema up to date.</param>
 /// <param name="protector">Gives what encrypts the secrets that are kept, for a transaction; asked for only where there is one.</param>
-public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, KeyProtector> protector)
+public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection, KeyProtector> protector)
 {
     private const string SecretsTable = "client_secrets";
     private const string SecretPurpose = "client_secret";
@@ -51,14 +51,14 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
     /// </summary>
     /// <param name="decide">Gives the change, or throws to leave everything as it is.</param>
     /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
-    public void Change(Func<Registry, RegistryChange> decide) => StoreTransaction.Write(dataSource, connection =>
+    public void Change(Func<Registry, RegistryChange> decide) => StoreTransaction.Write(dataSource, Turn.Registry, connection =>
     {
         var before = Read(connection);
         var change = decide(before);
         if (!change.IsEmpty)
         {
             Write(connection, before, change);
-            StoreTransaction.CountVersion(connection);
+            StoreTransaction.CountVersion(dataSource, connection);
         }
     });
 
@@ -107,7 +107,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
                 (ClientId: row.GetString(0), Secret: new ClientSecret(
                     [.. row.GetFieldValue<byte[]>(1)],
                     Time(row.GetNumber(2)),
-                    (Origin)row.GetInt32(3))
+                    (Origin)row.GetInt64(3))
                 {
                     OverlapEndsAt = Time(row.GetNumber(5)),
                     Recoverable = open is null || row.IsDBNull(4)
@@ -132,7 +132,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
                     Scopes = Words(row.GetString(4)),
                     AccessTokenLifetime = row.GetNumber(5) is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
                     Disabled = row.GetInt64(6) != 0,
-                    Origin = (Origin)row.GetInt32(7),
+                    Origin = (Origin)row.GetInt64(7),
                     Keys = row.GetText(8) is { } jwks ? ReadKeys(jwks) : [],
                     JwksUri = row.GetText(9) is { } uri ? new Uri(uri) : null,
                     AssertionAlgorithm = row.GetText(10),
@@ -145,7 +145,7 @@ public sealed class RegistryStore(DbDataSource dataSource, Func<DbConnection, Ke
             {
                 Uri = row.GetString(0),
                 Name = row.GetText(1),
-                Origin = (Origin)row.GetInt32(2),
+                Origin = (Origin)row.GetInt64(2),
                 Scopes = [.. scopes[row.GetString(0)]],
             }));
     }

@@ -22,6 +22,8 @@ public sealed class ReplayStore : IReplayStore, IDisposable
     private static readonly TimeSpan s_kept = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan s_farthest = AssertionRules.LongestLifetime + (2 * AssertionRules.Skew);
 
+    private static readonly Comparer<byte[]> s_byHash = Comparer<byte[]>.Create((one, other) => one.AsSpan().SequenceCompareTo(other));
+
     private readonly TimeProvider _clock;
     private readonly GroupCommit<Note> _notes;
 
@@ -29,8 +31,8 @@ public sealed class ReplayStore : IReplayStore, IDisposable
     /// <param name="dataSource">The store, its schema up to date.</param>
     /// <param name="clock">The clock.</param>
     /// <param name="tell">Told each time that the store does not take the notes, and why.</param>
-    public ReplayStore(DbDataSource dataSource, TimeProvider clock, Action<string> tell)
-        => (_clock, _notes) = (clock, new(dataSource, "used assertions", clock, Insert, RemoveOld, tell));
+    public ReplayStore(StoreDataSource dataSource, TimeProvider clock, Action<string> tell)
+        => (_clock, _notes) = (clock, new(dataSource, "used assertions", clock, Turn.Assertions, Turn.OldAssertions, Insert, RemoveOld, tell));
 
     /// <inheritdoc/>
     public async ValueTask<ReplayVerdict> Use(string clientId, string tokenId, DateTimeOffset keepUntil)
@@ -42,7 +44,7 @@ public sealed class ReplayStore : IReplayStore, IDisposable
     }
 
     /// <summary>Whether <see cref="Use"/> would find that an assertion was used before; for whoever looks for faults, never for deciding.</summary>
-    internal static bool WasUsed(DbDataSource dataSource, string clientId, string tokenId, DateTimeOffset keepUntil)
+    internal static bool WasUsed(StoreDataSource dataSource, string clientId, string tokenId, DateTimeOffset keepUntil)
     {
         var note = Note.Of(clientId, tokenId, keepUntil);
         return StoreTransaction.Read(dataSource, connection => connection.Query(
@@ -73,7 +75,9 @@ public sealed class ReplayStore : IReplayStore, IDisposable
             RETURNING 1
             """,
             [("@client", ""), ("@hash", Array.Empty<byte>()), ("@keepUntil", 0L)]);
-        foreach (var note in notes)
+
+        // In one order on all replicas: two that hold what the other waits for would never end.
+        foreach (var note in notes.OrderBy(note => note.ClientId, StringComparer.Ordinal).ThenBy(note => note.Hash, s_byHash))
         {
             insert.Parameters[0].Value = note.ClientId;
             insert.Parameters[1].Value = note.Hash;

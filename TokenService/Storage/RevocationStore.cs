@@ -25,8 +25,8 @@ public sealed class RevocationStore : IDisposable
     /// <param name="revoked">Told of each revocation that is in the store.</param>
     /// <param name="clock">The clock.</param>
     /// <param name="tell">Told each time that the store does not take the notes, and why.</param>
-    public RevocationStore(DbDataSource dataSource, RevokedTokens revoked, TimeProvider clock, Action<string> tell)
-        => (_revoked, _clock, _notes) = (revoked, clock, new(dataSource, "revoked tokens", clock, Insert, RemoveOld, tell));
+    public RevocationStore(StoreDataSource dataSource, RevokedTokens revoked, TimeProvider clock, Action<string> tell)
+        => (_revoked, _clock, _notes) = (revoked, clock, new(dataSource, "revoked tokens", clock, Turn.Revocations, Turn.Revocations, Insert, RemoveOld, tell));
 
     /// <summary>Revokes a token.</summary>
     /// <returns>Whether it is revoked, so that a crash does not undo it; where not, it is in doubt and may be tried again.</returns>

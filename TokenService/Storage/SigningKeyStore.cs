@@ -18,7 +18,7 @@ public sealed record KeysChanged(KeySchedule Keys, KeyTimes? Made, ImmutableArra
 /// <summary>The signing keys in the store, their private parts encrypted.</summary>
 /// <param name="dataSource">The store, its schema up to date.</param>
 /// <param name="protector">Gives what encrypts the private keys, for a transaction.</param>
-public sealed class SigningKeyStore(DbDataSource dataSource, Func<DbConnection, KeyProtector> protector)
+public sealed class SigningKeyStore(StoreDataSource dataSource, Func<DbConnection, KeyProtector> protector)
 {
     private const string Table = "signing_keys";
 
@@ -52,7 +52,7 @@ public sealed class SigningKeyStore(DbDataSource dataSource, Func<DbConnection, 
         // Made first: it takes its time, and nobody else can write meanwhile once the transaction is open.
         var key = planned.NewKeySignsFrom is null ? null : Generate(algorithm);
         KeysChanged? changed = null;
-        StoreTransaction.Write(dataSource, connection =>
+        StoreTransaction.Write(dataSource, Turn.Registry, connection =>
         {
             var now = clock.GetUtcNow();
             var change = decide(ReadSchedule(connection), now);
@@ -77,7 +77,7 @@ public sealed class SigningKeyStore(DbDataSource dataSource, Func<DbConnection, 
 
             if (!change.IsEmpty)
             {
-                StoreTransaction.CountVersion(connection);
+                StoreTransaction.CountVersion(dataSource, connection);
             }
 
             var after = ReadSchedule(connection);

@@ -1,4 +1,5 @@
 using System;
+using System.Data;
 using System.Data.Common;
 using System.IO;
 using System.Threading;
@@ -8,7 +9,7 @@ using TokenService.Protocol;
 namespace TokenService.Storage;
 
 /// <summary>Connections to the embedded store: one SQLite file in WAL mode, each commit synced to the disk before it counts.</summary>
-public sealed class SqliteDataSource : DbDataSource
+public sealed class SqliteDataSource : StoreDataSource
 {
     // Older ones can lose committed data when a checkpoint and a write meet (sqlite.org/wal.html, "the WAL-reset bug").
     private static readonly Version s_oldestSound = new(3, 51, 3);
@@ -24,6 +25,13 @@ public sealed class SqliteDataSource : DbDataSource
 
     /// <summary>The full path of the file.</summary>
     public string File { get; }
+
+    /// <inheritdoc/>
+    public override string Name => File;
+
+    internal override string OwnMasterKeyFile => MasterKeyFile.Beside(File);
+
+    internal override string Migrations => "Sqlite";
 
     /// <summary>Opens the store, and makes the file, readable for its owner only, where there is none.</summary>
     /// <param name="connectionString">As Microsoft.Data.Sqlite takes it, or <see langword="null"/> for <c>token-service.db</c>.</param>
@@ -54,7 +62,7 @@ public sealed class SqliteDataSource : DbDataSource
             using var connection = store.OpenConnection();
             CheckLibrary(connection);
             connection.Execute("PRAGMA journal_mode = WAL");
-            store.FollowFile();
+            store.Follow();
         }
         catch (Exception fault) when (fault is SqliteException or IOException or UnauthorizedAccessException)
         {
@@ -63,6 +71,14 @@ public sealed class SqliteDataSource : DbDataSource
 
         return store;
     }
+
+    internal override bool HasTable(DbConnection connection, string name)
+        => connection.Query("SELECT COUNT(*) FROM sqlite_master WHERE name = @name", row => row.GetInt64(0), ("@name", name))[0] == 1;
+
+    // Deferred, because otherwise the driver takes the write lock at once.
+    internal override DbTransaction BeginRead(DbConnection connection) => ((SqliteConnection)connection).BeginTransaction(deferred: true);
+
+    internal override DbTransaction BeginWrite(DbConnection connection, Turn turn) => connection.BeginTransaction(IsolationLevel.Serializable);
 
     /// <inheritdoc/>
     protected override DbConnection CreateDbConnection() => new SqliteConnection(ConnectionString);
@@ -86,13 +102,9 @@ public sealed class SqliteDataSource : DbDataSource
         }
     }
 
-    /// <summary>
-    /// Notices that the file was replaced, by a restored backup for example: connections from now on go to the new one, where those
-    /// that are open would go on with the old one, which has no name any more.
-    /// </summary>
-    /// <returns>How many files there have been: another number means another file.</returns>
-    /// <exception cref="StoreUnavailableException">The file is gone.</exception>
-    public int FollowFile()
+    // Where the file was replaced, by a restored backup for example, connections from now on go to the new one, where those that are open
+    // would go on with the old one, which has no name any more.
+    internal override int Follow()
     {
         var now = Identity(File) ?? throw new StoreUnavailableException($"The store {File} is gone or cannot be reached.");
         lock (_lock)
@@ -108,12 +120,9 @@ public sealed class SqliteDataSource : DbDataSource
         }
     }
 
-    /// <summary>
-    /// Makes sure that a write goes, or went, into the files that have the store's names: what is written to a file without a name is gone
-    /// with the process, and was never acknowledged.
-    /// </summary>
-    /// <exception cref="StoreUnavailableException">The file or its write-ahead log is gone, or was replaced.</exception>
-    internal void CheckInPlace()
+    // A write goes, or went, into the files that have the store's names: what is written to a file without a name is gone with the process,
+    // and was never acknowledged.
+    internal override void CheckInPlace()
     {
         var log = Identity($"{File}-wal");
         bool same;

@@ -18,13 +18,13 @@ public sealed record Rewrapped(int SigningKeys, int ClientSecrets, string Master
 /// <remarks>This room is the only one that knows SQL, and the only one that touches the disk for good.</remarks>
 public sealed class Store : IDisposable
 {
-    private readonly SqliteDataSource _dataSource;
+    private readonly StoreDataSource _dataSource;
     private readonly MasterKey _masterKey;
 
-    private Store(SqliteDataSource dataSource, Settings settings)
+    private Store(StoreDataSource dataSource, Settings settings)
     {
         _dataSource = dataSource;
-        _masterKey = new MasterKey(settings.MasterKeyFile, dataSource.File);
+        _masterKey = new MasterKey(settings.MasterKeyFile, dataSource);
         Registry = new RegistryStore(dataSource, _masterKey.For);
         Keys = new SigningKeyStore(dataSource, _masterKey.For);
     }
@@ -35,7 +35,7 @@ public sealed class Store : IDisposable
     /// <summary>Signing keys.</summary>
     public SigningKeyStore Keys { get; }
 
-    internal SqliteDataSource DataSource => _dataSource;
+    internal StoreDataSource DataSource => _dataSource;
 
     /// <summary>The refusals that are kept under a trace id, the oldest first.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
@@ -52,14 +52,17 @@ public sealed class Store : IDisposable
     /// <exception cref="OperatorFaultException">It cannot be opened.</exception>
     public static Store Open(Settings settings)
     {
-        var dataSource = SqliteDataSource.Open(settings.ConnectionString, settings.ContentRoot);
+        StoreDataSource dataSource = settings.IsPostgreSql
+            ? PostgreSqlDataSource.Open(settings.ConnectionString)
+            : SqliteDataSource.Open(settings.ConnectionString, settings.ContentRoot);
         try
         {
             Migrations.Apply(dataSource);
         }
         catch (DbException fault)
         {
-            throw new OperatorFaultException($"The store {dataSource.File} cannot be brought up to date: {fault.Message}", fault);
+            dataSource.Dispose();
+            throw new OperatorFaultException($"The store {dataSource.Name} cannot be brought up to date: {StoreTransaction.Reason(fault)}", fault);
         }
 
         return new Store(dataSource, settings);
@@ -75,7 +78,7 @@ public sealed class Store : IDisposable
     public Rewrapped Rewrap(string newMasterKeyFile)
     {
         var (keys, secrets) = (0, 0);
-        StoreTransaction.Write(_dataSource, connection =>
+        StoreTransaction.Write(_dataSource, Turn.Registry, connection =>
         {
             // A change before this one may have been interrupted, or be about to settle: what it prepared is not to be overwritten.
             _masterKey.Settle(connection);
@@ -86,7 +89,7 @@ public sealed class Store : IDisposable
             }
 
             var sample = MasterKey.Sample(connection) ?? throw new OperatorFaultException(
-                $"The store {_dataSource.File} holds nothing encrypted yet; put the master key into {_masterKey.File} and start the service.");
+                $"The store {_dataSource.Name} holds nothing encrypted yet; put the master key into {_masterKey.File} and start the service.");
             var before = _masterKey.For(connection);
             if (sample.Opens(MasterKeyFile.Read(newMasterKeyFile)))
             {
@@ -96,7 +99,7 @@ public sealed class Store : IDisposable
             var after = _masterKey.Prepare(newMasterKeyFile);
             keys = SigningKeyStore.Rewrap(connection, before, after);
             secrets = RegistryStore.Rewrap(connection, before, after);
-            StoreTransaction.CountVersion(connection);
+            StoreTransaction.CountVersion(_dataSource, connection);
         });
         SettleMasterKey();
         return new Rewrapped(keys, secrets, _masterKey.File, _masterKey.IsOwn ? _masterKey.Previous : null);
@@ -109,7 +112,7 @@ public sealed class Store : IDisposable
     {
         if (_masterKey.IsPrepared)
         {
-            StoreTransaction.Write(_dataSource, _masterKey.Settle);
+            StoreTransaction.Write(_dataSource, Turn.Registry, _masterKey.Settle);
         }
     }
 

@@ -1,7 +1,8 @@
 using System;
 using System.Data;
 using System.Data.Common;
-using Microsoft.Data.Sqlite;
+using System.IO;
+using System.Net.Sockets;
 
 namespace TokenService.Storage;
 
@@ -15,44 +16,54 @@ internal static class StoreTransaction
 {
     /// <summary>Reads several tables as they are at one moment, without holding up writers.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
-    public static T Read<T>(DbDataSource dataSource, Func<DbConnection, T> read)
+    public static T Read<T>(StoreDataSource dataSource, Func<DbConnection, T> read) => Run(dataSource, "read", connection =>
     {
-        try
-        {
-            using var connection = dataSource.OpenConnection();
+        using var transaction = dataSource.BeginRead(connection);
+        return read(connection);
+    });
 
-            // Deferred, because otherwise the SQLite driver takes the write lock at once.
-            using var transaction = ((SqliteConnection)connection).BeginTransaction(deferred: true);
-            return read(connection);
-        }
-        catch (DbException fault)
-        {
-            throw new StoreUnavailableException($"The store cannot be read: {fault.Message}", fault);
-        }
-    }
-
-    /// <summary>Writes, with no other writer in between. Once this returns, what was written survives a crash.</summary>
-    /// <exception cref="StoreUnavailableException">The store does not take it.</exception>
-    public static void Write(DbDataSource dataSource, Action<DbConnection> write)
+    /// <summary>Writes, when it is this writer's turn. Once this returns, what was written survives a crash.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not take it; where the commit itself failed, nobody knows whether it was made.</exception>
+    public static void Write(StoreDataSource dataSource, Turn turn, Action<DbConnection> write) => Run(dataSource, "written", connection =>
     {
-        try
-        {
-            using var connection = dataSource.OpenConnection();
-            using var transaction = connection.BeginTransaction(IsolationLevel.Serializable);
-            (dataSource as SqliteDataSource)?.CheckInPlace();
-            write(connection);
-            transaction.Commit();
-            (dataSource as SqliteDataSource)?.CheckInPlace();
-        }
-        catch (DbException fault)
-        {
-            throw new StoreUnavailableException($"The store cannot be written: {fault.Message}", fault);
-        }
-    }
+        using var transaction = dataSource.BeginWrite(connection, turn);
+        dataSource.CheckInPlace();
+        write(connection);
+        transaction.Commit();
+        dataSource.CheckInPlace();
+        return true;
+    });
 
     /// <summary>The number that each change counts up.</summary>
     public static long Version(DbConnection connection) => connection.QuerySingle<long>("SELECT version FROM store_version");
 
-    /// <summary>Counts it up, in the transaction of the change.</summary>
-    public static void CountVersion(DbConnection connection) => connection.Execute("UPDATE store_version SET version = version + 1");
+    /// <summary>Counts it up, in the transaction of the change, and tells the replicas.</summary>
+    public static void CountVersion(StoreDataSource dataSource, DbConnection connection)
+    {
+        connection.Execute("UPDATE store_version SET version = version + 1");
+        dataSource.Announce(connection);
+    }
+
+    /// <summary>What a driver says, with the cause where that is another exception.</summary>
+    public static string Reason(Exception fault) => fault.InnerException is { } cause ? $"{fault.Message} ({cause.Message})" : fault.Message;
+
+    private static T Run<T>(StoreDataSource dataSource, string what, Func<DbConnection, T> work)
+    {
+        DbConnection? connection = null;
+        try
+        {
+            connection = dataSource.OpenConnection();
+            return work(connection);
+        }
+        catch (Exception fault) when (fault is DbException or IOException or SocketException or TimeoutException
+            || (fault is InvalidOperationException && connection is { State: not ConnectionState.Open }))
+        {
+            dataSource.Doubt();
+            throw new StoreUnavailableException($"The store cannot be {what}: {Reason(fault)}", fault);
+        }
+        finally
+        {
+            connection?.Dispose();
+        }
+    }
 }

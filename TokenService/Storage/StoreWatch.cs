@@ -21,8 +21,8 @@ public sealed record StoreSnapshot(long Version, Registry Registry, SigningKeyRi
 /// </summary>
 /// <remarks>
 /// Each change counts up one number in the transaction that makes it; the watch asks for that number once a second and reads all again
-/// when it has moved. That needs no notification that could get lost, and costs one row a second. While the store does not answer, the
-/// last snapshot stays.
+/// when it has moved. That needs no notification that could get lost, and costs one row a second. Where the database announces changes, it asks
+/// at once. While the store does not answer, the last snapshot stays.
 /// </remarks>
 /// <param name="store">The store.</param>
 /// <param name="health">Told whether the store answers.</param>
@@ -32,7 +32,7 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
     // Of which file the current snapshot is.
-    private int _followed = store.DataSource.FollowFile();
+    private int _followed = store.DataSource.Follow();
 
     private volatile StoreSnapshot _current = Read(store);
 
@@ -47,7 +47,7 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
     {
         try
         {
-            var followed = store.DataSource.FollowFile();
+            var followed = store.DataSource.Follow();
             var another = followed != _followed;
             var version = StoreTransaction.Read(store.DataSource, connection =>
             {
@@ -79,10 +79,48 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
     /// <inheritdoc/>
     protected override async Task ExecuteAsync(CancellationToken stoppingToken)
     {
-        using var timer = new PeriodicTimer(s_interval);
-        while (await timer.WaitForNextTickAsync(stoppingToken))
+        // One announcement that waits is enough for any number of them.
+        using var announced = new SemaphoreSlim(0);
+        var hearing = Hear(announced, stoppingToken);
+        try
         {
-            Refresh();
+            while (true)
+            {
+                await announced.WaitAsync(s_interval, stoppingToken);
+                Refresh();
+            }
+        }
+        finally
+        {
+            await hearing;
+        }
+    }
+
+    private async Task Hear(SemaphoreSlim announced, CancellationToken stopping)
+    {
+        while (!stopping.IsCancellationRequested)
+        {
+            try
+            {
+                await store.DataSource.Listen(
+                    () =>
+                    {
+                        if (announced.CurrentCount == 0)
+                        {
+                            announced.Release();
+                        }
+                    },
+                    stopping);
+            }
+            catch (Exception) when (!stopping.IsCancellationRequested)
+            {
+                // The watch asks by itself meanwhile, and tells what it finds.
+                await Task.Delay(s_interval, stopping).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+            }
+            catch (Exception)
+            {
+                return;
+            }
         }
     }
 

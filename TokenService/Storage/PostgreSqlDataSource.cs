@@ -1,0 +1,211 @@
+using System;
+using System.Data;
+using System.Data.Common;
+using System.Threading;
+using System.Threading.Tasks;
+using Npgsql;
+using TokenService.Protocol;
+
+namespace TokenService.Storage;
+
+/// <summary>Connections to a PostgreSQL database that several replicas share. They share nothing else.</summary>
+/// <remarks>
+/// Writers take turns by advisory locks, which end with their transactions; a replica that is frozen in the middle of one loses its turn after
+/// ten seconds. What the driver is told beyond the operator's connection string: how long to wait, so that no request and no watch waits
+/// for a server that does not answer; with several hosts, to look for the one that takes writes, and to look again each second.
+/// </remarks>
+public sealed class PostgreSqlDataSource : StoreDataSource
+{
+    private const string Channel = "token_service";
+
+    // Any number that no other program of the database uses: "TokS".
+    internal const int LockSpace = 0x546F6B53;
+
+    private const int OldestMajorVersion = 13;
+    private const int WaitSeconds = 2;
+    private const int LongWaitSeconds = 10;
+
+    // How long there may be no announcement before the connection is tried.
+    private static readonly TimeSpan s_silence = TimeSpan.FromSeconds(20);
+
+    private readonly NpgsqlDataSource _inner;
+    private readonly Lock _lock = new();
+    private string? _identity;
+    private int _followed;
+
+    private PostgreSqlDataSource(NpgsqlDataSource inner, string name) => (_inner, Name) = (inner, name);
+
+    /// <inheritdoc/>
+    public override string ConnectionString => _inner.ConnectionString;
+
+    /// <inheritdoc/>
+    public override string Name { get; }
+
+    internal override string? OwnMasterKeyFile => null;
+
+    internal override string Migrations => "PostgreSql";
+
+    /// <summary>Opens the store.</summary>
+    /// <param name="connectionString">As Npgsql takes it.</param>
+    /// <exception cref="OperatorFaultException">The connection string or the server is not fit, or does not answer.</exception>
+    public static PostgreSqlDataSource Open(string? connectionString)
+    {
+        var (inner, name) = Parse(connectionString ?? "");
+        var store = new PostgreSqlDataSource(inner, name);
+        try
+        {
+            using var connection = store.OpenConnection();
+            if (((NpgsqlConnection)connection).PostgreSqlVersion.Major < OldestMajorVersion)
+            {
+                throw new OperatorFaultException($"The store {name} is PostgreSQL {connection.ServerVersion}; {OldestMajorVersion} or later is needed.");
+            }
+
+            if (connection.QuerySingle<string>("SHOW server_encoding") is not "UTF8" and var encoding)
+            {
+                throw new OperatorFaultException($"The store {name} has the encoding {encoding}; make the database with UTF8.");
+            }
+        }
+        catch (DbException fault)
+        {
+            store.Dispose();
+            throw new OperatorFaultException($"The store {name} cannot be opened: {StoreTransaction.Reason(fault)}", fault);
+        }
+
+        return store;
+    }
+
+    internal override bool HasTable(DbConnection connection, string name)
+        => connection.Query("SELECT to_regclass(@name) IS NOT NULL", row => row.GetBoolean(0), ("@name", name))[0];
+
+    internal override DbTransaction BeginRead(DbConnection connection) => connection.BeginTransaction(IsolationLevel.RepeatableRead);
+
+    internal override DbTransaction BeginWrite(DbConnection connection, Turn turn)
+    {
+        // Each statement sees what was committed before it: also what the one before has written that this one waited for.
+        var transaction = connection.BeginTransaction(IsolationLevel.ReadCommitted);
+
+        // A server that is set up to acknowledge what is not yet on its disk must not do so here.
+        using var wait = connection.Command(
+            $"""
+            SELECT set_config('idle_in_transaction_session_timeout', '{LongWaitSeconds}s', true),
+                CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END,
+                {(turn.Together ? "pg_advisory_xact_lock_shared" : "pg_advisory_xact_lock")}({LockSpace}, {turn.Number})
+            """,
+            []);
+        if (turn.Number != Turn.Assertions.Number && turn != Turn.Revocations)
+        {
+            // No request waits for the others, and one before may have a large file to write.
+            wait.CommandTimeout = LongWaitSeconds;
+        }
+
+        wait.ExecuteNonQuery();
+        return transaction;
+    }
+
+    internal override int Follow()
+    {
+        // A server that was restarted, promoted or restored has another time; a table that was restored has another number.
+        using var connection = OpenConnection();
+        var identity = connection.QuerySingle<string>(
+            "SELECT EXTRACT(EPOCH FROM pg_postmaster_start_time())::TEXT || ' ' || 'revoked_tokens'::REGCLASS::OID::TEXT");
+        lock (_lock)
+        {
+            if (identity != _identity)
+            {
+                _identity = identity;
+                _followed++;
+            }
+
+            return _followed;
+        }
+    }
+
+    internal override void Announce(DbConnection connection) => connection.Execute($"NOTIFY {Channel}");
+
+    internal override async Task Listen(Action changed, CancellationToken stopping)
+    {
+        await using var connection = await _inner.OpenConnectionAsync(stopping);
+        connection.Notification += (_, _) => changed();
+        await using var listen = new NpgsqlCommand($"LISTEN {Channel}", connection);
+        await listen.ExecuteNonQueryAsync(stopping);
+        changed();
+        while (true)
+        {
+            if (!await connection.WaitAsync(s_silence, stopping))
+            {
+                await using var probe = new NpgsqlCommand("SELECT 1", connection);
+                await probe.ExecuteNonQueryAsync(stopping);
+            }
+        }
+    }
+
+    // Idle connections to a server that was restarted are dead, and each would fail once.
+    internal override void Doubt() => _inner.Clear();
+
+    /// <inheritdoc/>
+    protected override DbConnection CreateDbConnection() => _inner.CreateConnection();
+
+    /// <inheritdoc/>
+    protected override DbConnection OpenDbConnection() => _inner.OpenConnection();
+
+    /// <inheritdoc/>
+    protected override void Dispose(bool disposing)
+    {
+        if (disposing)
+        {
+            _inner.Dispose();
+        }
+
+        base.Dispose(disposing);
+    }
+
+    private static (NpgsqlDataSource, string Name) Parse(string connectionString)
+    {
+        const string Accepted = "accepted: \"Host=\", \"Database=\", \"Username=\" and more, as Npgsql takes it; several hosts separated by commas";
+        NpgsqlSlimDataSourceBuilder builder;
+        try
+        {
+            builder = new NpgsqlSlimDataSourceBuilder(connectionString);
+        }
+        catch (Exception fault) when (fault is ArgumentException or FormatException or NotSupportedException)
+        {
+            // Not the message of the fault: it may repeat a part of the string, and that may be a password.
+            throw new OperatorFaultException($"ConnectionStrings:TokenService is malformed; {Accepted}.", fault);
+        }
+
+        var settings = builder.ConnectionStringBuilder;
+        if (string.IsNullOrEmpty(settings.Host) || string.IsNullOrEmpty(settings.Database))
+        {
+            throw new OperatorFaultException($"ConnectionStrings:TokenService names no host or no database; {Accepted}.");
+        }
+
+        Preset("Application Name", () => settings.ApplicationName = "TokenService");
+        Preset("Timeout", () => settings.Timeout = WaitSeconds);
+        Preset("Command Timeout", () => settings.CommandTimeout = WaitSeconds);
+        Preset("Cancellation Timeout", () => settings.CancellationTimeout = 500);
+        Preset("Maximum Pool Size", () => settings.MaxPoolSize = 16);
+        if (settings.Host.Contains(',', StringComparison.Ordinal))
+        {
+            Preset("Target Session Attributes", () => settings.TargetSessionAttributes = "read-write");
+            Preset("Host Recheck Seconds", () => settings.HostRecheckSeconds = 1);
+        }
+
+        try
+        {
+            return (builder.EnableTransportSecurity().Build(), $"{settings.Database} at {settings.Host}:{settings.Port}");
+        }
+        catch (Exception fault) when (fault is ArgumentException or InvalidOperationException or NotSupportedException)
+        {
+            throw new OperatorFaultException($"ConnectionStrings:TokenService contradicts itself; {Accepted}.", fault);
+        }
+
+        // What the operator says goes first.
+        void Preset(string keyword, Action set)
+        {
+            if (!settings.ShouldSerialize(keyword))
+            {
+                set();
+            }
+        }
+    }
+}
