@@ -134,6 +134,7 @@ public sealed class KeyKillTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_change_of_the_master_key_that_is_killed_at_any_moment_leaves_a_store_that_opens()
     {
         string jwks;
@@ -187,6 +188,7 @@ public sealed class KeyKillTests : IDisposable
     [InlineData("before the store was changed")]
     [InlineData("after the store was changed")]
     [InlineData("after the key before got its other name")]
+    [Trait("Storage", "Sqlite")]
     public async Task Each_state_between_store_and_file_opens_is_used_by_commands_and_settles_at_the_next_start(string killed)
     {
         var (file, next, previous) = (_folder.File("token-service.master-key"), _folder.File("token-service.master-key.next"), _folder.File("token-service.master-key.previous"));
@@ -234,6 +236,7 @@ public sealed class KeyKillTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_prepared_key_is_not_thrown_away_while_neither_opens()
     {
         var next = _folder.File("token-service.master-key.next");
@@ -255,6 +258,7 @@ public sealed class KeyKillTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task Two_changes_of_the_master_key_at_once_leave_one_of_the_two_in_use()
     {
         await using (await AssertionClients.Start(_folder))
