@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Immutable;
 using System.Linq;
+using System.Runtime.InteropServices;
 using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.AspNetCore.Builder;
@@ -33,6 +34,8 @@ public static class Program
         return CommandLine.Run(words, () => ReadSettings(WebApplication.CreateSlimBuilder(settings)), async () =>
         {
             await using var service = CreateService(settings, TimeProvider.System);
+            using var terminate = GracefulStop.EndAtSecond(PosixSignal.SIGTERM);
+            using var interrupt = GracefulStop.EndAtSecond(PosixSignal.SIGINT);
             try
             {
                 await service.StartAsync();
@@ -73,6 +76,11 @@ public static class Program
                 settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, clock, Logger(services)));
         }
 
+        var stop = new GracefulStop(settings.Development ? TimeSpan.Zero : GracefulStop.Drain);
+        builder.Services.AddHealthChecks().AddCheck("stop", stop);
+        builder.Services.AddHostedService(_ => stop);
+        builder.Services.AddKnownProxies(settings.KnownProxies);
+        TlsCertificates.Use(builder, Logger);
         ConfigureHost(builder);
         builder.Logging.UseConsole(settings.Development);
         var app = builder.Build();
@@ -89,6 +97,8 @@ public static class Program
         var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
         var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), kept, clock, logger);
 
+        stop.Use(app);
+        app.UseForwardedAddress();
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
@@ -98,12 +108,15 @@ public static class Program
             new DiscoveryEndpoint(watch, grants, () => issuer.Value, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
-            replay.Dispose();
-            revocations.Dispose();
-            kept.Dispose();
-            uses.Dispose();
             keySets.Dispose();
-            store.Dispose();
+            if (stop.Dispose(replay, revocations, kept, uses))
+            {
+                store.Dispose();
+            }
+            else
+            {
+                logger.EndsUnwritten();
+            }
         });
         app.Lifetime.ApplicationStarted.Register(() => Announce(settings, content, issuer.Value, watch.Current, clock.GetUtcNow(), logger));
         return app;
@@ -121,7 +134,7 @@ public static class Program
             kestrel.AddServerHeader = false;
             kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
         });
-        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(5));
+        builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = GracefulStop.HostTimeout);
     }
 
     // Development only: elsewhere the issuer is a setting.

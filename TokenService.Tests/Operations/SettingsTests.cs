@@ -59,6 +59,16 @@ public sealed class SettingsTests
     [InlineData("AssertionAudience", "", "Issuer or IssuerOrTokenEndpoint")]
     [InlineData("RateLimit:FailuresPerMinute", "-1", "a whole number")]
     [InlineData("RateLimit:FailuresPerMinute", "many", "a whole number")]
+    [InlineData("ForwardedHeaders:KnownProxies", "proxy.example.com", "IP addresses and networks")]
+    [InlineData("ForwardedHeaders:KnownProxies", "*", "IP addresses and networks")]
+    [InlineData("ForwardedHeaders:KnownProxies", "10.1", "IP addresses and networks")]
+    [InlineData("ForwardedHeaders:KnownProxies", "10.0.0.256", "IP addresses and networks")]
+    [InlineData("ForwardedHeaders:KnownProxies", "10.0.0.1:80", "IP addresses and networks")]
+    [InlineData("ForwardedHeaders:KnownProxies", "10.0.0.1, 10.0.0.1/8", "IP addresses and networks")]
+    [InlineData("ForwardedHeaders:KnownProxies", "10.0.0.0/33", "IP addresses and networks")]
+    [InlineData("ForwardedHeaders:KnownProxies", "10.0.0.0/", "IP addresses and networks")]
+    [InlineData("ForwardedHeaders:KnownProxies", "fe80::1%eth0", "IP addresses and networks")]
+    [InlineData("ForwardedHeaders:KnownProxies", "[2001:db8::1]:80", "IP addresses and networks")]
     public void A_wrong_value_is_refused_with_key_value_and_what_is_accepted(string key, string value, string accepted)
     {
         var read = () => Read("/srv/tokens", ($"TokenService:{key}", value));
@@ -120,6 +130,7 @@ public sealed class SettingsTests
     [Theory]
     [InlineData("TokenService:Isuer")]
     [InlineData("TokenService:RateLimit:FailuresPerHour")]
+    [InlineData("TokenService:ForwardedHeaders:ForwardLimit")]
     public void An_unknown_setting_is_refused(string key)
     {
         var read = () => Read("/srv/tokens", (key, "x"));
@@ -133,6 +144,24 @@ public sealed class SettingsTests
         var read = () => Read("/srv/tokens", ("TokenService:RateLimit", "5"));
 
         read.Should().Throw<OperatorFaultException>().WithMessage("TokenService:RateLimit is \"5\"; accepted: settings under it: FailuresPerMinute.");
+    }
+
+    [Theory]
+    [InlineData("", "")]
+    [InlineData("10.0.0.1", "10.0.0.1/32")]
+    [InlineData("10.0.0.0/8,192.0.2.1, 2001:db8::/32 ::1", "10.0.0.0/8 192.0.2.1/32 2001:db8::/32 ::1/128")]
+    [InlineData("::ffff:192.0.2.1 ::ffff:10.0.0.0/104", "192.0.2.1/32 10.0.0.0/8")]
+    public void Known_proxies_are_addresses_and_networks(string text, string read)
+        => string.Join(' ', Read("/srv/tokens", ("TokenService:ForwardedHeaders:KnownProxies", text)).KnownProxies).Should().Be(read);
+
+    [Fact]
+    public void Known_proxies_may_be_an_array_too_and_a_text_goes_before_it()
+    {
+        (string, string)[] array =
+            [("TokenService:ForwardedHeaders:KnownProxies:0", "10.0.0.0/8"), ("TokenService:ForwardedHeaders:KnownProxies:1", "192.0.2.1 192.0.2.2")];
+
+        Read("/srv/tokens", array).KnownProxies.Should().HaveCount(3);
+        string.Join(' ', Read("/srv/tokens", [.. array, ("TokenService:ForwardedHeaders:KnownProxies", "::1")]).KnownProxies).Should().Be("::1/128");
     }
 
     [Fact]
@@ -154,7 +183,9 @@ public sealed class SettingsTests
     }
 
     internal static IEnumerable<string> Keys()
-        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit)]).Concat(RateLimitSection.Keys.Select(key => $"{nameof(SettingsSection.RateLimit)}:{key}"));
+        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit), nameof(SettingsSection.ForwardedHeaders)])
+            .Concat(RateLimitSection.Keys.Select(key => $"{nameof(SettingsSection.RateLimit)}:{key}"))
+            .Concat(ForwardedHeadersSection.Keys.Select(key => $"{nameof(SettingsSection.ForwardedHeaders)}:{key}"));
 
     internal static Settings Read(string contentRoot, params (string Key, string Value)[] values) => Settings.Read(
         new ConfigurationBuilder()

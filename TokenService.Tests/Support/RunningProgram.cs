@@ -131,10 +131,16 @@ internal sealed class RunningProgram : IAsyncDisposable
         await _process.WaitForExitAsync();
     }
 
+    /// <summary>What it ended with.</summary>
+    public int ExitCode => _process.ExitCode;
+
+    /// <summary>Asks it to end (SIGTERM), and does not wait.</summary>
+    public async Task Terminate() => (await Run("sh", ["-c", $"kill -TERM {_process.Id}"])).ExitCode.Should().Be(0);
+
     /// <summary>Asks it to end (SIGTERM), and waits until it has.</summary>
     public async Task Stop()
     {
-        (await Run("sh", ["-c", $"kill -TERM {_process.Id}"])).ExitCode.Should().Be(0);
+        await Terminate();
         await _process.WaitForExitAsync().WaitAsync(s_patience);
     }
 

@@ -88,4 +88,16 @@ public static partial class Log
     /// <summary>A fault of our own in a request.</summary>
     [LoggerMessage(40, LogLevel.Error, "Failed to answer {path} (trace_id {traceId})")]
     public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);
+
+    /// <summary>A changed TLS certificate is in use.</summary>
+    [LoggerMessage(60, LogLevel.Information, "Took up the TLS certificate in {file}: {subject}, good until {until:u}.")]
+    public static partial void CertificateTakenUp(this ILogger logger, string file, string subject, DateTime until);
+
+    /// <summary>A changed TLS certificate cannot be used.</summary>
+    [LoggerMessage(61, LogLevel.Error, "The TLS certificate in {file} with the key in {keyFile} cannot be used; the one before it stays in use. {fault}")]
+    public static partial void CertificateNotTakenUp(this ILogger logger, string file, string keyFile, string fault);
+
+    /// <summary>The service ends, and has not written all.</summary>
+    [LoggerMessage(62, LogLevel.Warning, "The store does not take what is left to write; the service ends without it. No token and no revocation depends on it.")]
+    public static partial void EndsUnwritten(this ILogger logger);
 }

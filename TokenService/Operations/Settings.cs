@@ -5,6 +5,7 @@ using System.Globalization;
 using System.IO;
 using System.Linq;
 using System.Net;
+using System.Net.Sockets;
 using System.Text.RegularExpressions;
 using FluentValidation;
 using Microsoft.Extensions.Configuration;
@@ -65,6 +66,12 @@ public sealed record Settings
     /// <summary><c>TokenService:RateLimit:FailuresPerMinute</c>; 0 is off.</summary>
     public required int FailuresPerMinute { get; init; }
 
+    /// <summary>
+    /// <c>TokenService:ForwardedHeaders:KnownProxies</c>: whose <c>X-Forwarded-For</c> is believed; a single address is a network of one. IPv4 is
+    /// never mapped to IPv6 here.
+    /// </summary>
+    public required ImmutableArray<IPNetwork> KnownProxies { get; init; }
+
     /// <summary>The folder that relative paths in settings start from.</summary>
     public required string ContentRoot { get; init; }
 
@@ -86,15 +93,15 @@ public sealed record Settings
     {
         var section = configuration.GetSection(SettingsSection.Name);
         RefuseUnknown(section, SettingsSection.Keys);
-        var rateLimit = section.GetSection(nameof(SettingsSection.RateLimit));
-        RefuseUnknown(rateLimit, RateLimitSection.Keys);
-        if (rateLimit.Value is { Length: > 0 } value)
-        {
-            throw new OperatorFaultException(
-                $"{rateLimit.Path} is {Printable.Quote(value)}; accepted: settings under it: {string.Join(", ", RateLimitSection.Keys)}.");
-        }
+        RefuseUnder(section.GetSection(nameof(SettingsSection.RateLimit)), RateLimitSection.Keys);
+        var forwarded = section.GetSection(nameof(SettingsSection.ForwardedHeaders));
+        RefuseUnder(forwarded, ForwardedHeadersSection.Keys);
 
         var values = section.Get<SettingsSection>() ?? new SettingsSection();
+
+        // One text, or else an array of them.
+        values.ForwardedHeaders.KnownProxies = forwarded[nameof(ForwardedHeadersSection.KnownProxies)]
+            ?? string.Join(' ', forwarded.GetSection(nameof(ForwardedHeadersSection.KnownProxies)).GetChildren().Select(child => child.Value));
         var fault = new SettingsRules().Validate(values).Errors.FirstOrDefault();
         if (fault is not null)
         {
@@ -124,6 +131,7 @@ public sealed record Settings
             MasterKeyFile = FullPath(values.MasterKeyFile),
             AssertionForTokenEndpoint = values.AssertionAudience == SettingsSection.IssuerOrTokenEndpoint,
             FailuresPerMinute = int.Parse(values.RateLimit.FailuresPerMinute, CultureInfo.InvariantCulture),
+            KnownProxies = SettingsRules.Networks(values.ForwardedHeaders.KnownProxies)!.Value,
             ContentRoot = contentRoot,
             Development = development,
         };
@@ -156,6 +164,15 @@ public sealed record Settings
         : throw new OperatorFaultException(
             "TokenService:Issuer is not set; outside Development it is required: the https URL under which clients reach this service.");
 
+    private static void RefuseUnder(IConfigurationSection section, IReadOnlyCollection<string> known)
+    {
+        RefuseUnknown(section, known);
+        if (section.Value is { Length: > 0 } value)
+        {
+            throw new OperatorFaultException($"{section.Path} is {Printable.Quote(value)}; accepted: settings under it: {string.Join(", ", known)}.");
+        }
+    }
+
     private static void RefuseUnknown(IConfigurationSection section, IReadOnlyCollection<string> known)
     {
         var unknown = section.GetChildren().FirstOrDefault(child => !known.Contains(child.Key, StringComparer.OrdinalIgnoreCase));
@@ -182,6 +199,7 @@ internal sealed class SettingsSection
     [
         nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile),
         nameof(AssertionAudience), nameof(RateLimit), nameof(KeyRotation), nameof(KeyPublishAhead),
+        nameof(ForwardedHeaders),
     ];
 
     public string? Issuer { get; set; }
@@ -203,6 +221,8 @@ internal sealed class SettingsSection
     public string AssertionAudience { get; set; } = nameof(Issuer);
 
     public RateLimitSection RateLimit { get; set; } = new();
+
+    public ForwardedHeadersSection ForwardedHeaders { get; set; } = new();
 }
 
 /// <summary>The section <c>TokenService:RateLimit</c>.</summary>
@@ -211,6 +231,14 @@ internal sealed class RateLimitSection
     public static readonly IReadOnlyCollection<string> Keys = [nameof(FailuresPerMinute)];
 
     public string FailuresPerMinute { get; set; } = "60";
+}
+
+/// <summary>The section <c>TokenService:ForwardedHeaders</c>.</summary>
+internal sealed class ForwardedHeadersSection
+{
+    public static readonly IReadOnlyCollection<string> Keys = [nameof(KnownProxies)];
+
+    public string KnownProxies { get; set; } = "";
 }
 
 /// <summary>What the settings may be; each message completes "accepted: …".</summary>
@@ -249,11 +277,42 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
         RuleFor(settings => settings.RateLimit.FailuresPerMinute)
             .Must(text => int.TryParse(text, NumberStyles.None, CultureInfo.InvariantCulture, out _)).WithMessage("a whole number, 0 for no limit")
             .OverridePropertyName($"{nameof(SettingsSection.RateLimit)}:{nameof(RateLimitSection.FailuresPerMinute)}");
+        RuleFor(settings => settings.ForwardedHeaders.KnownProxies)
+            .Must(text => Networks(text) is not null)
+            .WithMessage("IP addresses and networks such as 10.0.0.0/8 or 2001:db8::/32, all bits after the prefix 0, separated by commas or spaces")
+            .OverridePropertyName($"{nameof(SettingsSection.ForwardedHeaders)}:{nameof(ForwardedHeadersSection.KnownProxies)}");
     }
 
     /// <summary>Reads hh:mm:ss or d.hh:mm:ss, and nothing looser: .NET would take 24:00:00 for 24 days.</summary>
     public static TimeSpan? Duration(string text)
         => TimeSpan.TryParseExact(text, ["hh\\:mm\\:ss", "d\\.hh\\:mm\\:ss"], CultureInfo.InvariantCulture, out var duration) ? duration : null;
+
+    /// <summary>Reads addresses and networks, separated by commas or spaces; <see langword="null"/> where one of them is neither.</summary>
+    public static ImmutableArray<IPNetwork>? Networks(string text)
+    {
+        var networks = text.Split([',', ' '], StringSplitOptions.RemoveEmptyEntries).Select(Network).ToList();
+        return networks.Contains(null) ? null : [.. networks.Select(network => network!.Value)];
+    }
+
+    private static IPNetwork? Network(string text)
+    {
+        // .NET would take 10.1 for 10.0.0.1, and a zone is of one machine only.
+        var address = text.Split('/')[0];
+        if ((!address.Contains(':') && address.Count(c => c == '.') != 3) || text.AsSpan().ContainsAny('%', '[') || !IPAddress.TryParse(address, out var single))
+        {
+            return null;
+        }
+
+        if (!text.Contains('/'))
+        {
+            single = single.IsIPv4MappedToIPv6 ? single.MapToIPv4() : single;
+            return new IPNetwork(single, single.AddressFamily == AddressFamily.InterNetwork ? 32 : 128);
+        }
+
+        return !IPNetwork.TryParse(text, out var network) || !network.BaseAddress.Equals(single) ? null
+            : network.BaseAddress.IsIPv4MappedToIPv6 && network.PrefixLength >= 96 ? new IPNetwork(network.BaseAddress.MapToIPv4(), network.PrefixLength - 96)
+            : network;
+    }
 
     private static bool IsLifetime(string text)
         => TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var lifetime)
