@@ -178,6 +178,7 @@ public sealed class KeyRotationTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task While_the_store_takes_nothing_tokens_go_out_and_the_step_is_taken_later()
     {
         await using var service = await Start();

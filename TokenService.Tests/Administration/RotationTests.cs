@@ -158,6 +158,7 @@ public sealed class RotationTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_secret_that_signs_is_rotated_in_the_same_way_and_kept_encrypted()
     {
         await using var service = await AssertionClients.Start(_folder, _clock);

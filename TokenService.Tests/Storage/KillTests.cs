@@ -121,5 +121,5 @@ public sealed class KillTests : IDisposable
         return printed.EndsWith('\n') ? printed.Trim() : null;
     }
 
-    private string IntegrityCheck() => (string)StoreFile.Scalar(_folder, "PRAGMA integrity_check")!;
+    private string IntegrityCheck() => StoreFile.IntegrityCheck(_folder);
 }

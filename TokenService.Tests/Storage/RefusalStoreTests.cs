@@ -42,7 +42,7 @@ public sealed class RefusalStoreTests : IDisposable
         }
 
         _told.Should().BeEmpty();
-        (Number("SELECT COUNT(*) FROM refusals"), Number("SELECT MIN(CAST(trace_id AS INTEGER)) FROM refusals"), Last()).Should().Be((10_000, 2_500, 12_499));
+        (Number("SELECT COUNT(*) FROM refusals"), Number("SELECT MIN(CAST(trace_id AS BIGINT)) FROM refusals"), Last()).Should().Be((10_000, 2_500, 12_499));
     }
 
     [Fact]
@@ -170,7 +170,7 @@ public sealed class RefusalStoreTests : IDisposable
 
     private void Tell(long dropped, string why) => _told.Add((dropped, why));
 
-    private long Last() => Number("SELECT COALESCE(MAX(CAST(trace_id AS INTEGER)), -1) FROM refusals");
+    private long Last() => Number("SELECT COALESCE(MAX(CAST(trace_id AS BIGINT)), -1) FROM refusals");
 
     private long Number(string sql)
     {

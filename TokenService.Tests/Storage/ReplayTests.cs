@@ -144,6 +144,7 @@ public sealed class ReplayTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task Many_old_notes_are_removed_in_the_background()
     {
         await using var service = await Start(_folder, _clock);

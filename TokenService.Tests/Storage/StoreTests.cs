@@ -47,6 +47,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task Only_the_owner_may_read_what_the_service_writes()
     {
         await using var service = await RunningService.Start(_folder, null, Sample.File);
@@ -62,6 +63,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task The_store_holds_neither_secrets_nor_private_keys_in_clear()
     {
         await using var service = await RunningService.Start(_folder, null, Sample.File);
@@ -82,6 +84,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_secret_that_signs_is_kept_encrypted_and_bound_to_its_place()
     {
         await using (var service = await AssertionClients.Start(_folder))
@@ -120,6 +123,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task Commands_on_a_store_with_kept_secrets_miss_its_master_key_as_the_service_does()
     {
         await using (await AssertionClients.Start(_folder))
@@ -132,6 +136,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_wrong_master_key_stops_the_start_and_destroys_nothing()
     {
         string jwks;
@@ -158,6 +163,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_master_key_file_that_a_setting_names_must_be_there()
     {
         await StartFails("there is no such file", "--TokenService:MasterKeyFile=my.key");
@@ -179,6 +185,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_file_that_is_no_store_stops_the_start()
     {
         _folder.Write("token-service.db", new string('x', 5000));
@@ -211,6 +218,7 @@ public sealed class StoreTests : IDisposable
     [InlineData(
         "CREATE TABLE kept AS SELECT * FROM signing_keys; UPDATE signing_keys SET private_key = x'00'; UPDATE store_version SET version = version + 1",
         "UPDATE signing_keys SET private_key = (SELECT private_key FROM kept); UPDATE store_version SET version = version + 1")]
+    [Trait("Storage", "Sqlite")]
     public async Task While_the_store_cannot_be_read_tokens_go_out_and_readiness_says_so(string damage, string repair)
     {
         await using var service = await RunningService.Start(_folder, null, Sample.File);
@@ -228,6 +236,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_store_that_is_gone_is_noticed_and_one_that_was_put_in_its_place_is_followed()
     {
         await using var service = await RunningService.Start(_folder, null, Sample.File);
@@ -264,6 +273,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task Nothing_is_written_for_a_token()
     {
         await using var service = await RunningService.Start(_folder, null, Sample.File);
@@ -279,6 +289,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_stopped_service_leaves_one_file_and_the_key_to_it()
     {
         await using (await RunningService.Start(_folder, null, Sample.File))

@@ -45,6 +45,30 @@ internal static class StoreFile
 
     public static void Execute(TemporaryFolder folder, string sql) => Scalar(folder, sql);
 
+    /// <summary>Lets the database check itself.</summary>
+    /// <returns><c>ok</c>, or what is wrong.</returns>
+    public static string IntegrityCheck(TemporaryFolder folder)
+    {
+        if (folder.Database is null)
+        {
+            return (string)Scalar(folder, "PRAGMA integrity_check")!;
+        }
+
+        Execute(folder, "CREATE EXTENSION IF NOT EXISTS amcheck");
+        try
+        {
+            // Each index, and that each row is in it.
+            return $"{Scalar(folder, """
+                SELECT CASE WHEN COUNT(bt_index_check(indexrelid, true)::TEXT) > 10 THEN 'ok' ELSE 'no indexes' END
+                FROM pg_index JOIN pg_class ON pg_class.oid = indrelid WHERE relnamespace = 'public'::REGNAMESPACE
+                """)}";
+        }
+        catch (DbException fault)
+        {
+            return fault.Message;
+        }
+    }
+
     /// <summary>The first column of each row.</summary>
     public static List<string> Texts(TemporaryFolder folder, string sql)
     {

@@ -74,8 +74,9 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         return store;
     }
 
-    internal override bool HasTable(DbConnection connection, string name)
-        => connection.Query("SELECT to_regclass(@name) IS NOT NULL", row => row.GetBoolean(0), ("@name", name))[0];
+    // Not by to_regclass: it does not see what another connection made while this transaction waited.
+    internal override bool HasTable(DbConnection connection, string name) => connection.Query(
+        "SELECT COUNT(*) FROM pg_tables WHERE schemaname = current_schema() AND tablename = @name", row => row.GetInt64(0), ("@name", name))[0] == 1;
 
     internal override DbTransaction BeginRead(DbConnection connection) => connection.BeginTransaction(IsolationLevel.RepeatableRead);
 
