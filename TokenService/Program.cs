@@ -73,6 +73,8 @@ public static class Program
                 settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, clock, Logger(services)));
         }
 
+        builder.Services.AddSingleton(services => new ConnectionTable(
+            WebServerLimits.ManyConnections, clock, Logger(services).ConnectionsGaveWay));
         ConfigureHost(builder);
         builder.Logging.UseConsole(settings.Development);
         var app = builder.Build();
@@ -87,17 +89,20 @@ public static class Program
         IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
         var revocations = new RevocationStore(store.DataSource, watch.Revoked, clock, logger.RevocationsNotNoted);
         var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
-        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), kept, clock, logger);
+        var admission = new Admission(Environment.ProcessorCount, clock, logger.Overloaded);
+        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, clock, logger);
 
+        app.Services.GetRequiredService<ConnectionTable>().Watch(app);
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, refusals, uses, clock, logger),
-            new IntrospectionEndpoint(watch, authenticator, () => issuer.Value, refusals, uses, clock),
-            new RevocationEndpoint(watch, authenticator, revocations, () => issuer.Value, refusals, uses, clock, logger),
+            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, admission, refusals, uses, clock, logger),
+            new IntrospectionEndpoint(watch, authenticator, () => issuer.Value, admission, refusals, uses, clock),
+            new RevocationEndpoint(watch, authenticator, revocations, () => issuer.Value, admission, refusals, uses, clock, logger),
             new DiscoveryEndpoint(watch, grants, () => issuer.Value, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
+            admission.Dispose();
             replay.Dispose();
             revocations.Dispose();
             kept.Dispose();
@@ -119,7 +124,7 @@ public static class Program
         builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+            WebServerLimits.Set(kestrel, kestrel.ApplicationServices.GetRequiredService<ConnectionTable>());
         });
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = TimeSpan.FromSeconds(5));
     }
