@@ -74,7 +74,7 @@ public static class Program
         }
 
         builder.Services.AddSingleton(services => new ConnectionTable(
-            WebServerLimits.ManyConnections, clock, Logger(services).ConnectionsGaveWay));
+            WebServerLimits.MostConnections, clock, Logger(services).ConnectionsGaveWay));
         ConfigureHost(builder);
         builder.Logging.UseConsole(settings.Development);
         var app = builder.Build();

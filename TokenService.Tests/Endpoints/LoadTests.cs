@@ -51,13 +51,13 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
         var after = await Load(1, TimeSpan.FromSeconds(1));
 
         output.WriteLine($"alone {lone}\ncapacity {capacity}, {capacityCost:0} µs each\n{times} times ({rate:0}/s) {overload}, {overloadCost:0} µs each");
-        output.WriteLine($"within 20 ms refused: median {overload.Percentile(503, 50):0.0} ms; memory {memory} kB, then {memoryAfter} kB; afterwards {after}");
+        output.WriteLine($"refused: median {overload.Percentile(503, 50):0.0} ms; {capacityCost / overloadCost:0.00} of the processor for tokens; memory {memory} kB, then {memoryAfter} kB; afterwards {after}");
         using (new AssertionScope())
         {
             overload.Others(200, 503).Should().Be(0);
             overload.Count(503).Should().BePositive("it is more than can be served");
-            (capacityCost / overloadCost).Should().BeGreaterThan(0.85, "of each second of the processor, nine tenths still go into tokens");
-            overload.Rate(200).Should().BeGreaterThan(0.5 * capacity.Rate(200));
+            (capacityCost / overloadCost).Should().BeGreaterThan(0.8, "nearly all of the processor still goes into tokens");
+            overload.Rate(200).Should().BeGreaterThan(0.4 * capacity.Rate(200));
             overload.Percentile(200, 99).Should().BeLessThan(Math.Max(250, 5 * capacity.Percentile(200, 99)));
             overload.Percentile(503, 50).Should().BeLessThan(overload.Percentile(200, 50), "a refusal does not wait for its turn");
             ((double)memoryAfter).Should().BeLessThan(1.5 * memory);

@@ -9,11 +9,10 @@ namespace TokenService.Endpoints;
 /// <summary>The limits of the web server on headers, times and connections. Those on bodies are <see cref="RequestForm"/>'s.</summary>
 public static class WebServerLimits
 {
-    /// <summary>How many connections there are at most.</summary>
-    public static int MostConnections { get; } = MostConnectionsWith(Descriptors());
+    private static readonly int s_descriptors = Descriptors();
 
-    /// <summary>How many of them there are before the ones that wait for a request give way: closing takes a moment.</summary>
-    public static int ManyConnections => MostConnections * 7 / 8;
+    /// <summary>How many connections there are at most; one more, and the one that has waited longest for a request gives way.</summary>
+    public static int MostConnections => MostConnectionsWith(s_descriptors);
 
     /// <summary>Sets them.</summary>
     /// <param name="kestrel">Where to.</param>
@@ -28,12 +27,14 @@ public static class WebServerLimits
 
         // Longer than proxies keep theirs (a minute, as a rule): the side that sends the next request should be the one that closes.
         limits.KeepAliveTimeout = TimeSpan.FromSeconds(130);
-        limits.MaxConcurrentConnections = MostConnections;
+
+        // Closing takes a moment, and may use a part of what was left for the files.
+        limits.MaxConcurrentConnections = MostConnections + Math.Min(128, s_descriptors / 4);
         limits.Http2.MaxStreamsPerConnection = 100;
         kestrel.ConfigureEndpointDefaults(listen => listen.Use(next => context => connections.Handle(context, next)));
     }
 
-    /// <summary>How many connections there are at most where the process may have so many open descriptors.</summary>
+    /// <summary>The same where the process may have so many open descriptors.</summary>
     internal static int MostConnectionsWith(int descriptors) => Math.Min(10_000, Math.Max(descriptors - 256, descriptors / 2));
 
     // RLIMIT_NOFILE, which the runtime has raised to its hard limit. A system without this file has no such limit, or a large one.

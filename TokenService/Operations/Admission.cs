@@ -13,7 +13,7 @@ namespace TokenService.Operations;
 /// <para>One request computes on each core, the others wait for their turn, the first first. So a thread is never far from the next request
 /// that arrives, and can refuse it: where requests sign as soon as they come, all of them wait in the queue of the thread pool, uncounted. Nobody
 /// keeps a turn while waiting for the store or the network: while the store is away, requests that need it do not keep out the others.</para>
-/// <para>A refusal costs some thirtieth of a signature, so callers that come back at once with the next request can still use up the
+/// <para>A refusal costs a fifteenth to a thirtieth of a token, so callers that come back at once with the next request can still use up the
 /// processors. Refusals therefore have a pace: beyond it each waits a little, and so does its caller.</para>
 /// </remarks>
 public sealed class Admission : IDisposable
@@ -21,8 +21,8 @@ public sealed class Admission : IDisposable
     /// <summary>How many wait for a turn at most, for each core: a tenth of a second with RSA-2048, on usual cores.</summary>
     internal const int WaitingPerCore = 100;
 
-    /// <summary>How many refusals each core may answer in a second: they take less than a tenth of it.</summary>
-    internal const int RefusalsPerCore = 2_000;
+    /// <summary>How many refusals each core may answer in a second: they take about a tenth of it.</summary>
+    internal const int RefusalsPerCore = 1_500;
 
     // On a slow machine the queue is short too.
     private static readonly TimeSpan s_longestWait = TimeSpan.FromMilliseconds(200);
