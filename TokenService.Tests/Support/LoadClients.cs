@@ -46,7 +46,7 @@ internal static class LoadClients
     /// <summary>Lets them loose for a while.</summary>
     /// <param name="port">Of the service, on the loopback.</param>
     /// <param name="clients">How many, and so how many requests at once at most.</param>
-    /// <param name="duration">How long they send; what is under way then is waited for.</param>
+    /// <param name="duration">How long they send, each at least once; what is under way then is waited for.</param>
     /// <param name="request">Makes each request.</param>
     /// <param name="rate">Requests a second by all of them, whatever the answers; 0 is each at once after the last answer.</param>
     /// <param name="stagger">Over which time they begin.</param>
@@ -59,7 +59,7 @@ internal static class LoadClients
         {
             await Task.Delay(stagger * number / clients);
             using var client = new Client(port);
-            while (true)
+            for (var first = true; ; first = false)
             {
                 if (rate > 0)
                 {
@@ -70,7 +70,7 @@ internal static class LoadClients
                     }
                 }
 
-                if (since.Elapsed > duration)
+                if (!first && since.Elapsed > duration)
                 {
                     return;
                 }
