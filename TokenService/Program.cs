@@ -81,6 +81,8 @@ public static class Program
         builder.Services.AddHostedService(_ => stop);
         builder.Services.AddKnownProxies(settings.KnownProxies);
         TlsCertificates.Use(builder, Logger);
+        builder.Services.AddSingleton(services => new ConnectionTable(
+            WebServerLimits.MostConnections, clock, Logger(services).ConnectionsGaveWay));
         ConfigureHost(builder);
         builder.Logging.UseConsole(settings.Development);
         var app = builder.Build();
@@ -95,19 +97,22 @@ public static class Program
         IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
         var revocations = new RevocationStore(store.DataSource, watch.Revoked, clock, logger.RevocationsNotNoted);
         var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
-        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), kept, clock, logger);
+        var admission = new Admission(Environment.ProcessorCount, clock, logger.Overloaded);
+        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, clock, logger);
 
         stop.Use(app);
         app.UseForwardedAddress();
+        app.Services.GetRequiredService<ConnectionTable>().Watch(app);
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, refusals, uses, clock, logger),
-            new IntrospectionEndpoint(watch, authenticator, () => issuer.Value, refusals, uses, clock),
-            new RevocationEndpoint(watch, authenticator, revocations, () => issuer.Value, refusals, uses, clock, logger),
+            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, admission, refusals, uses, clock, logger),
+            new IntrospectionEndpoint(watch, authenticator, () => issuer.Value, admission, refusals, uses, clock),
+            new RevocationEndpoint(watch, authenticator, revocations, () => issuer.Value, admission, refusals, uses, clock, logger),
             new DiscoveryEndpoint(watch, grants, () => issuer.Value, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
+            admission.Dispose();
             keySets.Dispose();
             if (stop.Dispose(replay, revocations, kept, uses))
             {
@@ -132,7 +137,7 @@ public static class Program
         builder.WebHost.UseKestrelHttpsConfiguration().ConfigureKestrel(kestrel =>
         {
             kestrel.AddServerHeader = false;
-            kestrel.Limits.RequestHeadersTimeout = TimeSpan.FromSeconds(10);
+            WebServerLimits.Set(kestrel, kestrel.ApplicationServices.GetRequiredService<ConnectionTable>());
         });
         builder.Services.Configure<HostOptions>(host => host.ShutdownTimeout = GracefulStop.HostTimeout);
     }

@@ -149,8 +149,7 @@ public sealed class GracefulStopTests : IDisposable
     public async Task A_locked_store_does_not_hold_up_the_end()
     {
         await using var program = await Serve(_port, "--TokenService:RateLimit:FailuresPerMinute=0");
-        using var store = StoreFile.Open(_folder);
-        using var locked = store.BeginTransaction(deferred: false);
+        using var locked = StoreFile.Lock(_folder);
         using var connection = await PlainConnection.Open(_port);
 
         // Both leave something to write: when the client was last used, and a refusal.

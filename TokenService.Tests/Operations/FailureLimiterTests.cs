@@ -3,6 +3,7 @@ using System.Net;
 using FluentAssertions;
 using Microsoft.Extensions.Time.Testing;
 using TokenService.Operations;
+using TokenService.Tests.Support;
 using Xunit;
 
 namespace TokenService.Tests.Operations;
@@ -72,5 +73,23 @@ public sealed class FailureLimiterTests
                 limiter.Count(IPAddress.Loopback, ids[i % ids.Length]);
             }
         }
+    }
+
+    [Fact]
+    public void A_flood_of_addresses_and_client_ids_takes_at_most_16_MiB()
+    {
+        var before = GC.GetTotalMemory(forceFullCollection: true);
+        var limiter = new FailureLimiter(1, _time);
+        var chance = new Random(1);
+        var address = new byte[16];
+        for (var i = 0; i < LongForm.Of(1_000_000, 10_000_000); i++)
+        {
+            chance.NextBytes(address);
+            limiter.Count(new IPAddress(i % 2 == 0 ? address : address[..4]), $"client-{chance.Next()}");
+        }
+
+        (GC.GetTotalMemory(forceFullCollection: true) - before).Should().BeLessThan(16 * 1024 * 1024);
+        limiter.Count(IPAddress.Loopback, "a").Should().BeNull();
+        limiter.Count(IPAddress.Loopback, "a").Should().NotBeNull("it still counts");
     }
 }

@@ -2,7 +2,7 @@ using System;
 
 namespace TokenService.Tests.Support;
 
-/// <summary>Whether fault tests run in their long form: <c>TOKENSERVICE_LONG=1 dotnet test</c>.</summary>
+/// <summary>Load and fault tests are short in CI, and long where <c>TOKENSERVICE_LONG</c> is 1.</summary>
 internal static class LongForm
 {
     public static bool IsOn => Environment.GetEnvironmentVariable("TOKENSERVICE_LONG") == "1";

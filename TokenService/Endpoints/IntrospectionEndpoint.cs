@@ -4,6 +4,7 @@ using System.Threading.Tasks;
 using Microsoft.AspNetCore.Http;
 using TokenService.Authentication;
 using TokenService.Clients;
+using TokenService.Operations;
 using TokenService.Protocol;
 using TokenService.Storage;
 using TokenService.Tokens;
@@ -14,11 +15,12 @@ namespace TokenService.Endpoints;
 /// <param name="store">Clients, resources, keys and revocations.</param>
 /// <param name="authenticator">Finds out who the caller is.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
+/// <param name="admission">Lets in what can be answered in time.</param>
 /// <param name="refusals">Answers what is refused.</param>
 /// <param name="uses">Told who has proved itself, and with what.</param>
 /// <param name="clock">The clock.</param>
 public sealed class IntrospectionEndpoint(
-    StoreWatch store, ClientAuthenticator authenticator, Func<string> issuer, Refusals refusals, CredentialUses uses, TimeProvider clock)
+    StoreWatch store, ClientAuthenticator authenticator, Func<string> issuer, Admission admission, Refusals refusals, CredentialUses uses, TimeProvider clock)
 {
     // Commands and services may run on machines whose clocks differ.
     private static readonly TimeSpan s_skew = TimeSpan.FromSeconds(30);
@@ -38,14 +40,25 @@ public sealed class IntrospectionEndpoint(
 
     private async Task<Result<IntrospectionResponse>> Decide(HttpContext http)
     {
+        if (admission.IsFull)
+        {
+            return OAuthError.Overloaded;
+        }
+
         if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
             || parameters.ToTokenQuery().Refused(out error, out var query))
         {
             return error;
         }
 
+        using var turn = await admission.Enter(http.RequestAborted);
+        if (turn is null)
+        {
+            return OAuthError.Overloaded;
+        }
+
         var (snapshot, now) = (store.Current, clock.GetUtcNow());
-        if ((await authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var caller))
+        if ((await turn.While(authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted))).Refused(out error, out var caller))
         {
             return error;
         }

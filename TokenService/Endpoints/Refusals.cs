@@ -10,16 +10,27 @@ namespace TokenService.Endpoints;
 
 /// <summary>What happens with a refusal, the same at each endpoint that clients authenticate at: it is counted, told, kept and answered, once.</summary>
 /// <param name="limiter">Slows down failed authentications.</param>
+/// <param name="admission">Says when a refusal for too much load is answered.</param>
 /// <param name="kept">Keeps each refusal for <c>explain</c>.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each refusal.</param>
-public sealed class Refusals(FailureLimiter limiter, RefusalStore kept, TimeProvider clock, ILogger logger)
+public sealed class Refusals(FailureLimiter limiter, Admission admission, RefusalStore kept, TimeProvider clock, ILogger logger)
 {
     // The longest that can be registered.
     private const int MaxClientIdLength = 256;
 
     /// <summary>Answers a refused request.</summary>
     public Task Answer(HttpContext http, OAuthError error, string traceId)
+        => ReferenceEquals(error, OAuthError.Overloaded) ? AnswerOverload(http, traceId) : AnswerOne(http, error, traceId);
+
+    // Neither logged one by one nor kept: there are thousands of them a second, all alike.
+    private async Task AnswerOverload(HttpContext http, string traceId)
+    {
+        await admission.PaceRefusal();
+        await OAuthResults.Write(http, OAuthError.Overloaded, traceId);
+    }
+
+    private Task AnswerOne(HttpContext http, OAuthError error, string traceId)
     {
         error = Slowed(error, http).Withheld();
         var (path, address) = (http.Request.Path, $"{http.Connection.RemoteIpAddress}");

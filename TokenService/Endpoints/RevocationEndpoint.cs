@@ -15,6 +15,7 @@ namespace TokenService.Endpoints;
 /// <param name="authenticator">Finds out who the client is.</param>
 /// <param name="revocations">Where revocations are noted.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
+/// <param name="admission">Lets in what can be answered in time.</param>
 /// <param name="refusals">Answers what is refused.</param>
 /// <param name="uses">Told who has proved itself, and with what.</param>
 /// <param name="clock">The clock.</param>
@@ -24,6 +25,7 @@ public sealed class RevocationEndpoint(
     ClientAuthenticator authenticator,
     RevocationStore revocations,
     Func<string> issuer,
+    Admission admission,
     Refusals refusals,
     CredentialUses uses,
     TimeProvider clock,
@@ -46,14 +48,25 @@ public sealed class RevocationEndpoint(
 
     private async Task<OAuthError?> Revoke(HttpContext http, string traceId)
     {
+        if (admission.IsFull)
+        {
+            return OAuthError.Overloaded;
+        }
+
         if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
             || parameters.ToTokenQuery().Refused(out error, out var query))
         {
             return error;
         }
 
+        using var turn = await admission.Enter(http.RequestAborted);
+        if (turn is null)
+        {
+            return OAuthError.Overloaded;
+        }
+
         var (snapshot, now) = (store.Current, clock.GetUtcNow());
-        if ((await authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var client))
+        if ((await turn.While(authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted))).Refused(out error, out var client))
         {
             return error;
         }
@@ -68,6 +81,7 @@ public sealed class RevocationEndpoint(
             return null;
         }
 
+        turn.Dispose();
         if (!await revocations.Revoke(token))
         {
             return OAuthError.TemporarilyUnavailable(

@@ -19,6 +19,7 @@ namespace TokenService.Endpoints;
 /// <param name="authenticator">Finds out who the client is.</param>
 /// <param name="grants">The grants that the service has.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
+/// <param name="admission">Lets in what can be answered in time.</param>
 /// <param name="refusals">Answers what is refused.</param>
 /// <param name="uses">Told who has proved itself, and with what.</param>
 /// <param name="clock">The clock.</param>
@@ -28,6 +29,7 @@ public sealed class TokenEndpoint(
     ClientAuthenticator authenticator,
     IEnumerable<IGrant> grants,
     Func<string> issuer,
+    Admission admission,
     Refusals refusals,
     CredentialUses uses,
     TimeProvider clock,
@@ -51,6 +53,11 @@ public sealed class TokenEndpoint(
 
     private async Task<Result<TokenResponse>> Decide(HttpContext http, string traceId)
     {
+        if (admission.IsFull)
+        {
+            return OAuthError.Overloaded;
+        }
+
         // 1. Parse: after this, no step sees HTTP.
         if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
             || parameters.ToTokenRequest().Refused(out error, out var request))
@@ -58,11 +65,17 @@ public sealed class TokenEndpoint(
             return error;
         }
 
+        using var turn = await admission.Enter(http.RequestAborted);
+        if (turn is null)
+        {
+            return OAuthError.Overloaded;
+        }
+
         // Taken once, and only now: the body may have taken seconds to arrive.
         var (snapshot, now) = (store.Current, clock.GetUtcNow());
 
         // 2. Authenticate the client.
-        if ((await authenticator.Authenticate(request, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var client))
+        if ((await turn.While(authenticator.Authenticate(request, snapshot.Registry, now, http.RequestAborted))).Refused(out error, out var client))
         {
             return error;
         }

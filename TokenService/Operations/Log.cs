@@ -85,6 +85,14 @@ public static partial class Log
     [LoggerMessage(37, LogLevel.Warning, "{count} refusals are not kept for explain. {fault}")]
     public static partial void RefusalsDropped(this ILogger logger, long count, string fault);
 
+    /// <summary>There were more requests than can be answered. Every ten seconds at most, and nothing of each of them.</summary>
+    [LoggerMessage(38, LogLevel.Warning, "Too much load: refused {count} requests in the last ten seconds.")]
+    public static partial void Overloaded(this ILogger logger, long count);
+
+    /// <summary>There were more connections than there may be. Once a second at most.</summary>
+    [LoggerMessage(39, LogLevel.Warning, "Too many connections: closed {count} that waited for a request.")]
+    public static partial void ConnectionsGaveWay(this ILogger logger, int count);
+
     /// <summary>A fault of our own in a request.</summary>
     [LoggerMessage(40, LogLevel.Error, "Failed to answer {path} (trace_id {traceId})")]
     public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);

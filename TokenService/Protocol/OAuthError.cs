@@ -93,6 +93,16 @@ public sealed record OAuthError
         RetryAfter = retryAfter,
     };
 
+    /// <summary>503: more requests than the service can answer. Nothing of this one was looked at.</summary>
+    public static OAuthError Overloaded { get; } = new(
+        "temporarily_unavailable",
+        503,
+        "The service has more requests than it can answer. Send the request again after the seconds in Retry-After.",
+        new("load", "a request that can be answered in time", "one more than that"))
+    {
+        RetryAfter = TimeSpan.FromSeconds(1),
+    };
+
     /// <summary>429: too many failed authentications from one address for one client id.</summary>
     /// <param name="retryAfter">When another try makes sense.</param>
     /// <param name="refused">The refusal that was one too many: its check is the one that the operator is told.</param>

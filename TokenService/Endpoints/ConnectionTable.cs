@@ -1,0 +1,175 @@
+using System;
+using System.Collections.Generic;
+using System.Threading;
+using System.Threading.Tasks;
+using Microsoft.AspNetCore.Builder;
+using Microsoft.AspNetCore.Connections;
+
+namespace TokenService.Endpoints;
+
+/// <summary>
+/// All connections, and which of them wait for a request. One that has not brought its first whole request in time is closed; when
+/// connections run short, the one that has waited longest gives way to the next that comes.
+/// </summary>
+/// <remarks>
+/// The web server's own time limits begin with the first byte of a request, and do not count what never sends one or never finishes its TLS
+/// handshake. No limit for each source address: behind a proxy all have the same.
+/// </remarks>
+public sealed class ConnectionTable : IDisposable
+{
+    /// <summary>How long a new connection has for its first request: the TLS handshake and all headers.</summary>
+    /// <remarks>Longer than the web server waits for headers: it says so in an answer, here a connection only ends.</remarks>
+    internal static readonly TimeSpan FirstRequest = TimeSpan.FromSeconds(12);
+
+    // Whoever means well has sent the request by then.
+    private static readonly TimeSpan s_grace = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
+
+    private readonly int _most;
+    private readonly TimeProvider _clock;
+    private readonly Action<int> _tell;
+    private readonly Lock _lock = new();
+    private readonly LinkedList<Connection> _new = new();
+    private readonly LinkedList<Connection> _idle = new();
+    private readonly ITimer _timer;
+    private int _count;
+    private int _gaveWay;
+
+    /// <summary>Starts the watch.</summary>
+    /// <param name="most">From how many connections on the ones that wait give way.</param>
+    /// <param name="clock">Its monotonic time is used.</param>
+    /// <param name="tell">Told how many gave way; once a second, where any did.</param>
+    public ConnectionTable(int most, TimeProvider clock, Action<int> tell)
+    {
+        (_most, _clock, _tell) = (most, clock, tell);
+        _timer = clock.CreateTimer(_ => CloseLate(), null, s_interval, s_interval);
+    }
+
+    /// <summary>Keeps a connection in the table for as long as it is there.</summary>
+    public async Task Handle(ConnectionContext context, ConnectionDelegate next)
+    {
+        var connection = new Connection(this, context);
+        context.Features.Set(connection);
+        Connection? victim;
+        lock (_lock)
+        {
+            victim = ++_count > _most ? LongestWaiting() : null;
+            _gaveWay += victim is null ? 0 : 1;
+            victim?.Forget();
+            connection.Wait(_new);
+        }
+
+        victim?.Close();
+        try
+        {
+            await next(context);
+        }
+        finally
+        {
+            lock (_lock)
+            {
+                connection.Forget();
+            }
+        }
+    }
+
+    /// <summary>Notes when a request of a connection begins and ends; to be called before all else that answers requests.</summary>
+    public void Watch(IApplicationBuilder app) => app.Use(async (http, next) =>
+    {
+        var connection = http.Features.Get<Connection>();
+        connection?.Begin();
+        try
+        {
+            await next(http);
+        }
+        finally
+        {
+            connection?.End();
+        }
+    });
+
+    /// <summary>Ends the watch.</summary>
+    public void Dispose() => _timer.Dispose();
+
+    private Connection? LongestWaiting()
+        => _new.First?.Value is { } connection && connection.HasWaited(s_grace) ? connection : (_idle.First ?? _new.First)?.Value;
+
+    private void CloseLate()
+    {
+        var late = new List<Connection>();
+        int gaveWay;
+        lock (_lock)
+        {
+            (gaveWay, _gaveWay) = (_gaveWay, 0);
+            while (_new.First?.Value is { } connection && connection.HasWaited(FirstRequest))
+            {
+                connection.Forget();
+                late.Add(connection);
+            }
+        }
+
+        late.ForEach(connection => connection.Close());
+        if (gaveWay > 0)
+        {
+            _tell(gaveWay);
+        }
+    }
+
+    // Changed under the lock of the table.
+    private sealed class Connection
+    {
+        private readonly ConnectionTable _table;
+        private readonly ConnectionContext _context;
+        private readonly LinkedListNode<Connection> _node;
+        private long _since;
+        private int _requests;
+        private bool _gone;
+
+        public Connection(ConnectionTable table, ConnectionContext context)
+        {
+            (_table, _context) = (table, context);
+            _node = new(this);
+        }
+
+        public bool HasWaited(TimeSpan time) => _table._clock.GetElapsedTime(_since) >= time;
+
+        public void Wait(LinkedList<Connection> line)
+        {
+            _since = _table._clock.GetTimestamp();
+            line.AddLast(_node);
+        }
+
+        public void Forget()
+        {
+            if (!_gone)
+            {
+                _gone = true;
+                _table._count--;
+                _node.List?.Remove(_node);
+            }
+        }
+
+        // HTTP/2 has many at once.
+        public void Begin()
+        {
+            lock (_table._lock)
+            {
+                _requests++;
+                _node.List?.Remove(_node);
+            }
+        }
+
+        public void End()
+        {
+            lock (_table._lock)
+            {
+                if (--_requests == 0 && !_gone)
+                {
+                    Wait(_table._idle);
+                }
+            }
+        }
+
+        public void Close() => _context.Abort(new ConnectionAbortedException("The connection waited too long for a request."));
+    }
+}

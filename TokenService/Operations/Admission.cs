@@ -1,0 +1,156 @@
+using System;
+using System.Threading;
+using System.Threading.RateLimiting;
+using System.Threading.Tasks;
+
+namespace TokenService.Operations;
+
+/// <summary>
+/// Lets in as many requests as the processors can sign for, and a queue that is short in time; all others are to be refused at once, while
+/// that is still cheap.
+/// </summary>
+/// <remarks>
+/// <para>One request computes on each core, the others wait for their turn, the first first. So a thread is never far from the next request
+/// that arrives, and can refuse it: where requests sign as soon as they come, all of them wait in the queue of the thread pool, uncounted. Nobody
+/// keeps a turn while waiting for the store or the network: while the store is away, requests that need it do not keep out the others.</para>
+/// <para>A refusal costs a fifteenth to a thirtieth of a token, so callers that come back at once with the next request can still use up the
+/// processors. Refusals therefore have a pace: beyond it each waits a little, and so does its caller.</para>
+/// </remarks>
+public sealed class Admission : IDisposable
+{
+    /// <summary>How many wait for a turn at most, for each core: a tenth of a second with RSA-2048, on usual cores.</summary>
+    internal const int WaitingPerCore = 100;
+
+    /// <summary>How many refusals each core may answer in a second: they take about a tenth of it.</summary>
+    internal const int RefusalsPerCore = 1_500;
+
+    // On a slow machine the queue is short too.
+    private static readonly TimeSpan s_longestWait = TimeSpan.FromMilliseconds(200);
+    private static readonly TimeSpan s_longestPause = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_shortestPause = TimeSpan.FromMilliseconds(1);
+    private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(10);
+
+    private readonly TimeProvider _clock;
+    private readonly Action<long> _tell;
+    private readonly ConcurrencyLimiter _turns;
+    private readonly ConcurrencyLimiter _returns;
+    private readonly int _mostWaiting;
+    private readonly TimeSpan _pace;
+    private readonly ITimer _timer;
+    private readonly Lock _lock = new();
+    private readonly long _start;
+    private TimeSpan _nextRefusal;
+    private long _refused;
+
+    /// <summary>Opens the door.</summary>
+    /// <param name="cores">How many requests compute at once.</param>
+    /// <param name="clock">Its monotonic time is used.</param>
+    /// <param name="tell">Told how many were refused; every ten seconds, where any were.</param>
+    public Admission(int cores, TimeProvider clock, Action<long> tell)
+    {
+        (_clock, _tell, _start) = (clock, tell, clock.GetTimestamp());
+        (_mostWaiting, _pace) = (WaitingPerCore * cores, TimeSpan.FromSeconds(1) / (RefusalsPerCore * cores));
+        _turns = Limiter(cores, _mostWaiting);
+        _returns = Limiter(cores, int.MaxValue);
+        _timer = clock.CreateTimer(_ => Tell(), null, s_interval, s_interval);
+    }
+
+    /// <summary>Whether a request that comes now is to be refused, before its form is even read.</summary>
+    public bool IsFull => _turns.GetStatistics()!.CurrentQueuedCount >= _mostWaiting;
+
+    /// <summary>Waits for a turn to compute.</summary>
+    /// <param name="cancellation">Says whether the caller has gone in the meantime.</param>
+    /// <returns>The turn; <see langword="null"/> where too many wait already, or it came too late.</returns>
+    public async ValueTask<Turn?> Enter(CancellationToken cancellation)
+    {
+        var arrived = _clock.GetTimestamp();
+        var lease = await Next(_turns);
+        if (lease.IsAcquired && _clock.GetElapsedTime(arrived) <= s_longestWait && !cancellation.IsCancellationRequested)
+        {
+            return new Turn(this, lease);
+        }
+
+        lease.Dispose();
+        return null;
+    }
+
+    /// <summary>Waits until a refusal for too much load may be answered: not at all, where they are not too many.</summary>
+    public Task PaceRefusal()
+    {
+        Interlocked.Increment(ref _refused);
+        TimeSpan pause;
+        lock (_lock)
+        {
+            var now = _clock.GetElapsedTime(_start);
+            pause = _nextRefusal - now;
+            _nextRefusal = pause <= TimeSpan.Zero ? now + _pace : pause < s_longestPause ? _nextRefusal + _pace : _nextRefusal;
+        }
+
+        return pause < s_shortestPause ? Task.CompletedTask : Task.Delay(pause, _clock);
+    }
+
+    /// <summary>Tells what there is still to tell, and ends.</summary>
+    public void Dispose()
+    {
+        _timer.Dispose();
+        Tell();
+    }
+
+    private static ConcurrencyLimiter Limiter(int atOnce, int waiting) => new(new()
+    {
+        PermitLimit = atOnce,
+        QueueLimit = waiting,
+        QueueProcessingOrder = QueueProcessingOrder.OldestFirst,
+    });
+
+    private static async ValueTask<RateLimitLease> Next(ConcurrencyLimiter limiter)
+    {
+        var waiting = limiter.AcquireAsync();
+        if (waiting.IsCompleted)
+        {
+            return await waiting;
+        }
+
+        // The thread that leaves the turn would take it up itself, before all that has arrived since, and so one turn after the other.
+        var lease = await waiting;
+        await Task.Yield();
+        return lease;
+    }
+
+    private void Tell()
+    {
+        if (Interlocked.Exchange(ref _refused, 0) is > 0 and var refused)
+        {
+            _tell(refused);
+        }
+    }
+
+    /// <summary>A request's turn to compute, until it is disposed of.</summary>
+    public sealed class Turn : IDisposable
+    {
+        private readonly Admission _admission;
+        private RateLimitLease _lease;
+
+        internal Turn(Admission admission, RateLimitLease lease) => (_admission, _lease) = (admission, lease);
+
+        /// <summary>Lets others compute while this request waits, if it does.</summary>
+        /// <remarks>It goes on as soon as others have had their turns, and is never refused: what it waited for is done.</remarks>
+        /// <param name="work">What was begun: it has computed what it could without waiting.</param>
+        /// <returns>Its result.</returns>
+        public async ValueTask<T> While<T>(ValueTask<T> work)
+        {
+            if (work.IsCompleted)
+            {
+                return await work;
+            }
+
+            _lease.Dispose();
+            var result = await work;
+            _lease = await Next(_admission._returns);
+            return result;
+        }
+
+        /// <summary>Lets the next one in.</summary>
+        public void Dispose() => _lease.Dispose();
+    }
+}
