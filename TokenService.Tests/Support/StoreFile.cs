@@ -1,4 +1,5 @@
 using System.IO;
+using FluentAssertions;
 using Microsoft.Data.Sqlite;
 
 namespace TokenService.Tests.Support;
@@ -23,6 +24,21 @@ internal static class StoreFile
     }
 
     public static void Execute(TemporaryFolder folder, string sql) => Scalar(folder, sql);
+
+    /// <summary>The store's own check of itself: the one part of a fault test that knows which database it is.</summary>
+    public static void Check(TemporaryFolder folder) => Check(folder.File("token-service.db"));
+
+    public static void Check(string file)
+    {
+        using var connection = new SqliteConnection($"Data Source={file};Pooling=False");
+        connection.Open();
+        foreach (var (pragma, sound) in ((string, object?)[])[("integrity_check", "ok"), ("foreign_key_check", null)])
+        {
+            using var command = connection.CreateCommand();
+            command.CommandText = $"PRAGMA {pragma}";
+            command.ExecuteScalar().Should().Be(sound, pragma);
+        }
+    }
 
     /// <summary>All that is in it: the file and its write-ahead log.</summary>
     public static byte[] Bytes(TemporaryFolder folder)

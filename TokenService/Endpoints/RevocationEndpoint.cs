@@ -47,12 +47,13 @@ public sealed class RevocationEndpoint(
     private async Task<OAuthError?> Revoke(HttpContext http, string traceId)
     {
         if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
-            || parameters.ToTokenQuery().Refused(out error, out var query))
+            || parameters.ToTokenQuery().Refused(out error, out var query)
+            || store.Take().Refused(out error, out var snapshot))
         {
             return error;
         }
 
-        var (snapshot, now) = (store.Current, clock.GetUtcNow());
+        var now = clock.GetUtcNow();
         if ((await authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted)).Refused(out error, out var client))
         {
             return error;

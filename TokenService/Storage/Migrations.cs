@@ -6,6 +6,7 @@ using System.Globalization;
 using System.IO;
 using System.Linq;
 using System.Reflection;
+using TokenService.Protocol;
 
 namespace TokenService.Storage;
 
@@ -15,9 +16,11 @@ namespace TokenService.Storage;
 /// </summary>
 internal static class Migrations
 {
+    /// <exception cref="OperatorFaultException">A newer build brought it to a schema that this one cannot run on.</exception>
     public static void Apply(DbDataSource dataSource)
     {
         using var connection = dataSource.OpenConnection();
+        RefuseNewer(connection);
         if (Pending(connection).Count == 0)
         {
             return;
@@ -36,11 +39,27 @@ internal static class Migrations
         transaction.Commit();
     }
 
+    // A migration after which older builds cannot run, if there ever is one, begins the next thousand.
+    private static void RefuseNewer(DbConnection connection)
+    {
+        var (known, there) = (All().Max(migration => migration.Version), Applied(connection).Append(0).Max());
+        if (there / 1000 > known / 1000)
+        {
+            throw new OperatorFaultException(
+                $"The store was brought to schema {there} by a newer build, and this one goes up to {known}: start the newer build, or restore a backup from before it.");
+        }
+    }
+
     private static List<(long Version, string Name)> Pending(DbConnection connection)
     {
-        var started = connection.QuerySingle<long>("SELECT COUNT(*) FROM sqlite_master WHERE name = 'schema_migrations'") == 1;
-        var applied = started ? connection.Query("SELECT version FROM schema_migrations", row => row.GetInt64(0)) : [];
+        var applied = Applied(connection);
         return [.. All().Where(migration => !applied.Contains(migration.Version)).OrderBy(migration => migration.Version)];
+    }
+
+    private static List<long> Applied(DbConnection connection)
+    {
+        var started = connection.QuerySingle<long>("SELECT COUNT(*) FROM sqlite_master WHERE name = 'schema_migrations'") == 1;
+        return started ? connection.Query("SELECT version FROM schema_migrations", row => row.GetInt64(0)) : [];
     }
 
     private static IEnumerable<(long Version, string Name)> All()
