@@ -21,7 +21,7 @@ namespace TokenService.Tests.Storage;
 public sealed class StoreFaultTests(ITestOutputHelper output) : IDisposable
 {
     private const string Basic = $"{AssertionClients.BasicJob}:{AssertionClients.BasicSecret}";
-    private const string Asker = "asker:asker-secret-0123456789abcdef01234567";
+    private const string Asker = Ledger.Asker;
 
     private static readonly TimeSpan s_longestWait = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_longestRecovery = TimeSpan.FromSeconds(5);
@@ -277,7 +277,7 @@ public sealed class StoreFaultTests(ITestOutputHelper output) : IDisposable
     public async Task After_MaxStaleness_nothing_is_answered_from_memory_and_an_answer_of_the_store_ends_that()
     {
         var clock = new FakeTimeProvider(AssertionClients.Now);
-        await using var service = await AssertionClients.Start(_folder, clock, FileWithAsker, "--TokenService:MaxStaleness=00:30:00");
+        await using var service = await AssertionClients.Start(_folder, clock, Ledger.File, "--TokenService:MaxStaleness=00:30:00");
         File.Move(_folder.File("token-service.db"), _folder.File("away.db"));
         service.Store.Refresh();
 
@@ -313,7 +313,7 @@ public sealed class StoreFaultTests(ITestOutputHelper output) : IDisposable
     public async Task A_token_that_is_known_to_be_dead_is_inactive_whether_the_store_answers_or_not()
     {
         var clock = new FakeTimeProvider(AssertionClients.Now);
-        await using var service = await AssertionClients.Start(_folder, clock, FileWithAsker, "--TokenService:MaxStaleness=7.00:00:00");
+        await using var service = await AssertionClients.Start(_folder, clock, Ledger.File, "--TokenService:MaxStaleness=7.00:00:00");
         var (live, revoked) = (await service.GetToken(Basic), await service.GetToken(Basic));
         await service.Revoke(revoked, Basic);
         File.Move(_folder.File("token-service.db"), _folder.File("away.db"));
@@ -326,16 +326,9 @@ public sealed class StoreFaultTests(ITestOutputHelper output) : IDisposable
         IntrospectionTests.IsInactive(await service.Introspect(live, Asker));
     }
 
-    private static string FileWithAsker { get; } = AssertionClients.File.Replace(
-        "\"clients\": [",
-        $$"""
-        "clients": [ { "client_id": "asker", "grant_types": [], "client_secret": "{{Asker.Split(':')[1]}}", "introspection": true },
-        """,
-        StringComparison.Ordinal);
-
     private static string Assertion() => new AssertionDraft(AssertionClients.KeyJob, AssertionClients.Issuer, DateTimeOffset.UtcNow).With("exp", DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 500).SignedBy(AssertionClients.Rsa);
 
-    private Task<RunningService> Start(params string[] settings) => AssertionClients.Start(_folder, TimeProvider.System, FileWithAsker, settings);
+    private Task<RunningService> Start(params string[] settings) => AssertionClients.Start(_folder, TimeProvider.System, Ledger.File, settings);
 
     private static async Task TokensGoOut(RunningService service, int times = 30)
     {

@@ -23,6 +23,8 @@ internal static class Migrations
         RefuseNewer(connection);
         if (Pending(connection).Count == 0)
         {
+            // One that can only be read opens as well; this needs the right to write, and writes nothing.
+            connection.Execute("UPDATE store_version SET version = version WHERE 1 = 0");
             return;
         }
 

@@ -55,9 +55,6 @@ public sealed class SqliteDataSource : DbDataSource
             using var connection = store.OpenConnection();
             CheckLibrary(connection);
             connection.Execute("PRAGMA journal_mode = WAL");
-
-            // One that can only be read opens as well.
-            connection.Execute("BEGIN IMMEDIATE; ROLLBACK");
             store.FollowFile();
         }
         catch (Exception fault) when (fault is SqliteException or IOException or UnauthorizedAccessException)
