@@ -62,9 +62,9 @@ public static class Program
         var store = Store.Open(settings);
         store.SettleMasterKey();
         KeyRotation.Step(store.Keys, settings, clock);
-        var health = new StoreHealth();
+        var health = new StoreHealth(clock);
         builder.Services.AddHealthChecks().AddCheck("store", health);
-        builder.Services.AddSingleton(services => new StoreWatch(store, health, Logger(services)));
+        builder.Services.AddSingleton(services => new StoreWatch(store, health, settings.LongestStaleness, clock, Logger(services)));
         builder.Services.AddHostedService(services => services.GetRequiredService<StoreWatch>());
         builder.Services.AddHostedService(services => new KeyRotation(
             store.Keys, services.GetRequiredService<StoreWatch>(), settings, clock, Logger(services)));
@@ -91,11 +91,13 @@ public static class Program
         var issuer = new Lazy<string>(() => settings.Issuer ?? FirstUrl(app), LazyThreadSafetyMode.PublicationOnly);
         var audiences = new Lazy<ImmutableArray<string>>(() => settings.AssertionAudiences(issuer.Value), LazyThreadSafetyMode.PublicationOnly);
         var keySets = new ClientKeySets(clock, (uri, fault) => logger.KeysNotFetched(uri.AbsoluteUri, fault));
-        var replay = new ReplayStore(store.DataSource, clock, logger.AssertionsNotNoted);
+        var replay = new ReplayStore(
+            store.DataSource, clock, Telling("client assertions cannot be noted in the store", logger.AssertionsNotNoted));
         var uses = new CredentialUses(store.DataSource, clock, logger.UsesNotWritten);
         var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay));
         IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
-        var revocations = new RevocationStore(store.DataSource, watch.Revoked, clock, logger.RevocationsNotNoted);
+        var revocations = new RevocationStore(
+            store.DataSource, watch.Revoked, clock, Telling("revocations cannot be noted in the store", logger.RevocationsNotNoted));
         var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
         var admission = new Admission(Environment.ProcessorCount, clock, logger.Overloaded);
         var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, clock, logger);
@@ -125,6 +127,19 @@ public static class Program
         });
         app.Lifetime.ApplicationStarted.Register(() => Announce(settings, content, issuer.Value, watch.Current, clock.GetUtcNow(), logger));
         return app;
+
+        Action<StoreFault?> Telling(string use, Action<string> log) => fault =>
+        {
+            health.Report(use, fault?.Reason);
+            if (fault is null)
+            {
+                logger.StoreWritable(use);
+            }
+            else
+            {
+                log(fault.Detail);
+            }
+        };
     }
 
     private static Settings ReadSettings(WebApplicationBuilder builder)

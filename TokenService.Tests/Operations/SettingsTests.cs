@@ -21,6 +21,7 @@ public sealed class SettingsTests
         settings.AccessTokenLifetime.Should().Be(TimeSpan.FromHours(1));
         settings.SigningAlgorithm.Should().Be("RS256");
         (settings.KeyRotation, settings.KeyPublishAhead, settings.JwksMaxAge).Should().Be((TimeSpan.FromDays(90), TimeSpan.FromDays(1), TimeSpan.FromHours(1)));
+        (settings.MaxStaleness, settings.LongestStaleness).Should().Be((TimeSpan.FromHours(1), TimeSpan.FromHours(1)));
         settings.FailuresPerMinute.Should().Be(60);
         (settings.ApplyFile, settings.MasterKeyFile, settings.ConnectionString).Should().Be((null, null, null));
     }
@@ -55,6 +56,9 @@ public sealed class SettingsTests
     [InlineData("KeyPublishAhead", "00:00:09", "00:00:10 to TokenService:KeyRotation")]
     [InlineData("KeyPublishAhead", "90.00:00:01", "00:00:10 to TokenService:KeyRotation")]
     [InlineData("KeyPublishAhead", "a day", "00:00:10 to TokenService:KeyRotation")]
+    [InlineData("MaxStaleness", "00:00:09", "00:00:10 to 7.00:00:00")]
+    [InlineData("MaxStaleness", "7.00:00:01", "00:00:10 to 7.00:00:00")]
+    [InlineData("MaxStaleness", "an hour", "00:00:10 to 7.00:00:00")]
     [InlineData("AssertionAudience", "TokenEndpoint", "Issuer or IssuerOrTokenEndpoint")]
     [InlineData("AssertionAudience", "", "Issuer or IssuerOrTokenEndpoint")]
     [InlineData("RateLimit:FailuresPerMinute", "-1", "a whole number")]
@@ -110,6 +114,15 @@ public sealed class SettingsTests
     [InlineData("90.00:00:00", "01:00:00")]
     public void The_JWKS_may_be_kept_for_an_hour_or_half_of_what_a_key_is_published_ahead(string ahead, string maxAge)
         => Read("/srv/tokens", ("TokenService:KeyPublishAhead", ahead)).JwksMaxAge.Should().Be(TimeSpan.Parse(maxAge, System.Globalization.CultureInfo.InvariantCulture));
+
+    [Theory]
+    [InlineData("1.00:00:00", "01:00:00", "01:00:00")]
+    [InlineData("1.00:00:00", "7.00:00:00", "23:00:00")]
+    [InlineData("01:00:00", "01:00:00", "00:30:00")]
+    [InlineData("00:00:10", "00:00:10", "00:00:05")]
+    public void What_is_in_memory_is_never_older_than_what_verifiers_may_keep_allows(string ahead, string setting, string longest)
+        => Read("/srv/tokens", ("TokenService:KeyPublishAhead", ahead), ("TokenService:MaxStaleness", setting))
+            .LongestStaleness.Should().Be(TimeSpan.Parse(longest, System.Globalization.CultureInfo.InvariantCulture));
 
     [Fact]
     public void A_wrong_rotation_is_named_and_not_what_is_compared_with_it()

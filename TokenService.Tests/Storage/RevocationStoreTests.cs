@@ -233,9 +233,14 @@ public sealed class RevocationStoreTests : IDisposable
         var token = await service.GetToken();
         Sql("ALTER TABLE revoked_tokens RENAME TO hidden");
         Unavailable(await service.Revoke(token));
-        (await service.IsActive(token)).Should().BeTrue("nothing else is said of a token whose revocation was refused");
+
+        // Others may have revoked tokens too, and that cannot be read either.
+        service.Store.Refresh();
+        Unavailable(await service.Introspect(token));
 
         Sql("ALTER TABLE hidden RENAME TO revoked_tokens");
+        service.Store.Refresh();
+        (await service.IsActive(token)).Should().BeTrue("a revocation that was refused is none");
         RevocationTests.IsEmpty(await service.Revoke(token));
         IntrospectionTests.IsInactive(await service.Introspect(token));
     }

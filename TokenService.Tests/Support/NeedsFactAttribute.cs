@@ -59,3 +59,9 @@ internal sealed class PublishedFactAttribute : FactAttribute
         }
     }
 }
+
+/// <summary>A test in which strace makes system calls of the published program fail; reported as skipped where either is missing.</summary>
+internal sealed class StraceFactAttribute : FactAttribute
+{
+    public StraceFactAttribute() => Skip = new NeedsFactAttribute("strace", "apt-get install strace").Skip ?? new PublishedFactAttribute().Skip;
+}

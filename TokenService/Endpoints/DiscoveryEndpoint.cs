@@ -39,10 +39,17 @@ public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> gran
         return OAuthResults.Write(http, 200, metadata, ProtocolJson.Default.AuthorizationServerMetadata);
     }
 
-    /// <summary>Answers with the JWKS, or 304 where the caller has it already.</summary>
+    /// <summary>
+    /// Answers with the JWKS, or 304 where the caller has it already; 503 where it may lack a key that others sign with by now.
+    /// </summary>
     public Task Jwks(HttpContext http)
     {
-        var keys = store.Current.Keys;
+        if (store.Take().Refused(out var error, out var snapshot))
+        {
+            return OAuthResults.Write(http, error, OAuthResults.TraceId());
+        }
+
+        var keys = snapshot.Keys;
         var headers = http.Response.GetTypedHeaders();
         headers.CacheControl = new CacheControlHeaderValue { Public = true, MaxAge = jwksMaxAge };
         headers.ETag = new EntityTagHeaderValue(keys.ETag);

@@ -22,6 +22,8 @@ namespace TokenService.Endpoints;
 public sealed class IntrospectionEndpoint(
     StoreWatch store, ClientAuthenticator authenticator, Func<string> issuer, Admission admission, Refusals refusals, CredentialUses uses, TimeProvider clock)
 {
+    private static readonly TimeSpan s_storeRetry = TimeSpan.FromSeconds(1);
+
     // Commands and services may run on machines whose clocks differ.
     private static readonly TimeSpan s_skew = TimeSpan.FromSeconds(30);
 
@@ -57,7 +59,12 @@ public sealed class IntrospectionEndpoint(
             return OAuthError.Overloaded;
         }
 
-        var (snapshot, now) = (store.Current, clock.GetUtcNow());
+        if (store.Take().Refused(out error, out var snapshot))
+        {
+            return error;
+        }
+
+        var now = clock.GetUtcNow();
         if ((await turn.While(authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted))).Refused(out error, out var caller))
         {
             return error;
@@ -70,17 +77,27 @@ public sealed class IntrospectionEndpoint(
         }
 
         // What a live token is, in one place. Why one is not live, nobody is told: the caller could learn of tokens that are not its own.
-        return AccessTokenReader.Read(query.Token!.Value.Reveal(), issuer(), snapshot.Keys, now) is { } token
-            && !store.Revoked.Contains(token)
-            && snapshot.Registry.FindClient(token.ClientId) is { Disabled: false } client && !IsOfAFormer(client, token)
-            && MaySee(caller.Client, token)
-            ? new IntrospectionResponse
-            {
-                Active = true,
-                TokenType = "Bearer",
-                Claims = token.Claims.EnumerateObject().ToDictionary(claim => claim.Name, claim => claim.Value, StringComparer.Ordinal),
-            }
-            : IntrospectionResponse.Inactive;
+        if (AccessTokenReader.Read(query.Token!.Value.Reveal(), issuer(), snapshot.Keys, now) is not { } token
+            || !MaySee(caller.Client, token)
+            || store.Revoked.Contains(token)
+            || (snapshot.Registry.FindClient(token.ClientId) is { } client && (client.Disabled || IsOfAFormer(client, token))))
+        {
+            return IntrospectionResponse.Inactive;
+        }
+
+        // Nothing is known against it, which says nothing while the store does not tell what others did.
+        if (!store.Answers)
+        {
+            return OAuthError.TemporarilyUnavailable(
+                s_storeRetry, caller.Client.ClientId, new(Parameters.Token, "a store that knows whether it was revoked", "a token that may be live, and the store does not answer"));
+        }
+
+        return snapshot.Registry.FindClient(token.ClientId) is null ? IntrospectionResponse.Inactive : new IntrospectionResponse
+        {
+            Active = true,
+            TokenType = "Bearer",
+            Claims = token.Claims.EnumerateObject().ToDictionary(claim => claim.Name, claim => claim.Value, StringComparer.Ordinal),
+        };
     }
 
     // A client that was removed, and another one that was registered under the same id.

@@ -1,10 +1,12 @@
 using System;
 using System.Diagnostics;
 using System.Globalization;
+using System.Linq;
 using System.Text.Json;
 using System.Text.Json.Serialization.Metadata;
 using System.Threading.Tasks;
 using Microsoft.AspNetCore.Http;
+using Microsoft.Extensions.Diagnostics.HealthChecks;
 using TokenService.Protocol;
 
 namespace TokenService.Endpoints;
@@ -75,6 +77,15 @@ public static class OAuthResults
         http.Response.ContentType = "application/json";
         http.Response.ContentLength = json.Length;
         await http.Response.BodyWriter.WriteAsync(json, http.RequestAborted);
+    }
+
+    /// <summary>Writes the state of the service in a line, and what it fails in.</summary>
+    public static Task Write(HttpContext http, HealthReport health)
+    {
+        NoStore(http.Response);
+        http.Response.ContentType = "text/plain";
+        var reasons = health.Entries.Values.Select(entry => entry.Description).Where(reason => reason is not null);
+        return http.Response.WriteAsync(string.Join(": ", [$"{health.Status}", .. reasons]), http.RequestAborted);
     }
 
     private static void NoStore(HttpResponse response)

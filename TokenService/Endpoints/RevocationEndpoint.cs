@@ -65,7 +65,12 @@ public sealed class RevocationEndpoint(
             return OAuthError.Overloaded;
         }
 
-        var (snapshot, now) = (store.Current, clock.GetUtcNow());
+        if (store.Take().Refused(out error, out var snapshot))
+        {
+            return error;
+        }
+
+        var now = clock.GetUtcNow();
         if ((await turn.While(authenticator.Authenticate(query, snapshot.Registry, now, http.RequestAborted))).Refused(out error, out var client))
         {
             return error;

@@ -43,7 +43,7 @@ public static class Routes
         }
 
         app.MapHealthChecks("/health/live", new() { Predicate = _ => false });
-        app.MapHealthChecks("/health/ready");
+        app.MapHealthChecks("/health/ready", new() { ResponseWriter = OAuthResults.Write });
     }
 
     /// <summary>Answers a fault of our own in JSON, like every other error, and logs it.</summary>

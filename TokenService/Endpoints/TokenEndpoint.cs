@@ -72,7 +72,12 @@ public sealed class TokenEndpoint(
         }
 
         // Taken once, and only now: the body may have taken seconds to arrive.
-        var (snapshot, now) = (store.Current, clock.GetUtcNow());
+        if (store.Take().Refused(out error, out var snapshot))
+        {
+            return error;
+        }
+
+        var now = clock.GetUtcNow();
 
         // 2. Authenticate the client.
         if ((await turn.While(authenticator.Authenticate(request, snapshot.Registry, now, http.RequestAborted))).Refused(out error, out var client))

@@ -93,6 +93,14 @@ public static partial class Log
     [LoggerMessage(39, LogLevel.Warning, "Too many connections: closed {count} that waited for a request.")]
     public static partial void ConnectionsGaveWay(this ILogger logger, int count);
 
+    /// <summary>What is in memory became too old to go by, so all is answered with 503.</summary>
+    [LoggerMessage(63, LogLevel.Error, "The store has not answered for {maxStaleness} (TokenService:MaxStaleness): no more tokens until it does.")]
+    public static partial void StoreTooOld(this ILogger logger, TimeSpan maxStaleness);
+
+    /// <summary>The store takes notes again that it did not take.</summary>
+    [LoggerMessage(64, LogLevel.Information, "The store works again: no longer that {use}.")]
+    public static partial void StoreWritable(this ILogger logger, string use);
+
     /// <summary>A fault of our own in a request.</summary>
     [LoggerMessage(40, LogLevel.Error, "Failed to answer {path} (trace_id {traceId})")]
     public static partial void Failed(this ILogger logger, Exception? exception, string path, string traceId);

@@ -51,6 +51,15 @@ public sealed record Settings
     /// <summary>How long a verifier may keep the JWKS: an hour, or half of <see cref="KeyPublishAhead"/> where that is less.</summary>
     public TimeSpan JwksMaxAge => KeyPublishAhead < TimeSpan.FromHours(2) ? KeyPublishAhead / 2 : TimeSpan.FromHours(1);
 
+    /// <summary><c>TokenService:MaxStaleness</c>: how long tokens go out while the store does not answer. Whole seconds.</summary>
+    public required TimeSpan MaxStaleness { get; init; }
+
+    /// <summary>
+    /// For how long after the store's last answer requests go by what is in memory. A verifier may keep for <see cref="JwksMaxAge"/> what
+    /// it got at the last moment, and by then others may sign with a key that is not in it: so not for longer than that key is published ahead.
+    /// </summary>
+    public TimeSpan LongestStaleness => MaxStaleness < KeyPublishAhead - JwksMaxAge ? MaxStaleness : KeyPublishAhead - JwksMaxAge;
+
     /// <summary><c>TokenService:MasterKeyFile</c> as a full path, or <see langword="null"/> for a file beside the store.</summary>
     public required string? MasterKeyFile { get; init; }
 
@@ -128,6 +137,7 @@ public sealed record Settings
             SigningAlgorithm = values.SigningAlgorithm,
             KeyRotation = SettingsRules.Duration(values.KeyRotation)!.Value,
             KeyPublishAhead = SettingsRules.Duration(values.KeyPublishAhead)!.Value,
+            MaxStaleness = SettingsRules.Duration(values.MaxStaleness)!.Value,
             MasterKeyFile = FullPath(values.MasterKeyFile),
             AssertionForTokenEndpoint = values.AssertionAudience == SettingsSection.IssuerOrTokenEndpoint,
             FailuresPerMinute = int.Parse(values.RateLimit.FailuresPerMinute, CultureInfo.InvariantCulture),
@@ -199,7 +209,7 @@ internal sealed class SettingsSection
     [
         nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile),
         nameof(AssertionAudience), nameof(RateLimit), nameof(KeyRotation), nameof(KeyPublishAhead),
-        nameof(ForwardedHeaders),
+        nameof(ForwardedHeaders), nameof(MaxStaleness),
     ];
 
     public string? Issuer { get; set; }
@@ -215,6 +225,8 @@ internal sealed class SettingsSection
     public string KeyRotation { get; set; } = "90.00:00:00";
 
     public string KeyPublishAhead { get; set; } = "1.00:00:00";
+
+    public string MaxStaleness { get; set; } = "01:00:00";
 
     public string? MasterKeyFile { get; set; }
 
@@ -254,6 +266,10 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
     private static readonly TimeSpan s_shortestRotation = TimeSpan.FromHours(1);
     private static readonly TimeSpan s_longestRotation = TimeSpan.FromDays(3650);
 
+    // Ten times what it takes until the store is asked again: a restart of it must not stop the tokens.
+    private static readonly TimeSpan s_shortestStaleness = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_longestStaleness = TimeSpan.FromDays(7);
+
     public SettingsRules()
     {
         RuleFor(settings => settings.Issuer)
@@ -271,6 +287,9 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
         RuleFor(settings => settings.KeyPublishAhead)
             .Must((settings, text) => Duration(text) >= s_shortestAhead && Duration(text) <= Duration(settings.KeyRotation))
             .WithMessage("00:00:10 to TokenService:KeyRotation (hh:mm:ss or d.hh:mm:ss)");
+        RuleFor(settings => settings.MaxStaleness)
+            .Must(text => Duration(text) >= s_shortestStaleness && Duration(text) <= s_longestStaleness)
+            .WithMessage("00:00:10 to 7.00:00:00 (hh:mm:ss or d.hh:mm:ss)");
         RuleFor(settings => settings.AssertionAudience)
             .Must(audience => audience is nameof(SettingsSection.Issuer) or SettingsSection.IssuerOrTokenEndpoint)
             .WithMessage($"{nameof(SettingsSection.Issuer)} or {SettingsSection.IssuerOrTokenEndpoint}");

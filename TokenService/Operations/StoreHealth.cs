@@ -1,3 +1,7 @@
+using System;
+using System.Collections.Concurrent;
+using System.Globalization;
+using System.Linq;
 using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.Extensions.Diagnostics.HealthChecks;
@@ -5,24 +9,37 @@ using Microsoft.Extensions.Diagnostics.HealthChecks;
 namespace TokenService.Operations;
 
 /// <summary>
-/// Whether the store answers, for <c>/health/ready</c>. The watch over the store reports here; a health request reads what was
-/// reported and never goes to the store itself.
+/// What the service cannot do because of its store, for <c>/health/ready</c>. Whoever uses the store reports here; a health request reads
+/// what was reported and never goes to the store itself.
 /// </summary>
-public sealed class StoreHealth : IHealthCheck
+/// <remarks>
+/// Degraded is still ready: tokens by secret go out. Only where the store was away for longer than <c>TokenService:MaxStaleness</c> is the
+/// service not ready.
+/// </remarks>
+/// <param name="clock">Says since when.</param>
+public sealed class StoreHealth(TimeProvider clock) : IHealthCheck
 {
-    private volatile bool _answers = true;
+    private readonly ConcurrentDictionary<string, string> _faults = new(StringComparer.Ordinal);
+    private volatile bool _stale;
 
     /// <summary>Takes a report.</summary>
-    /// <param name="answers">Whether the store answered.</param>
-    /// <returns>Whether that is a change.</returns>
-    public bool Report(bool answers)
-    {
-        var changed = _answers != answers;
-        _answers = answers;
-        return changed;
-    }
+    /// <param name="use">What the store is used for, in words that complete "Degraded: …": <c>the store cannot be read</c>.</param>
+    /// <param name="reason">Why it fails, in plain words that anybody may read; <see langword="null"/> where it goes well.</param>
+    /// <returns>Whether it went well before and fails now, or the other way round.</returns>
+    public bool Report(string use, string? reason) => reason is null
+        ? _faults.TryRemove(use, out _)
+        : _faults.TryAdd(use, string.Create(CultureInfo.InvariantCulture, $"{use}, since {clock.GetUtcNow():u}: {reason}"));
+
+    /// <summary>Takes the report whether what is in memory became too old to go by.</summary>
+    public void ReportStale(bool stale) => _stale = stale;
 
     /// <inheritdoc/>
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
-        => Task.FromResult(_answers ? HealthCheckResult.Healthy() : HealthCheckResult.Unhealthy("The store does not answer."));
+    {
+        var faults = string.Join("; ", _faults.Values.Order(StringComparer.Ordinal));
+        return Task.FromResult(
+            _stale ? HealthCheckResult.Unhealthy($"{faults}. That is longer than TokenService:MaxStaleness")
+            : faults.Length > 0 ? HealthCheckResult.Degraded(faults)
+            : HealthCheckResult.Healthy());
+    }
 }

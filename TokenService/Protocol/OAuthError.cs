@@ -86,8 +86,11 @@ public sealed record OAuthError
     public static OAuthError InvalidAssertion(string? clientId, FailedCheck failed)
         => InvalidClient(clientId, failed) with { Description = $"The client assertion is refused: {failed.Expected}." };
 
-    /// <summary>503: whether the credentials are right cannot be found out now. Nothing is known against them.</summary>
-    public static OAuthError TemporarilyUnavailable(TimeSpan retryAfter, string clientId, FailedCheck failed) => new(
+    /// <summary>503: what was asked cannot be found out now, or not be noted. Nothing is known against the caller.</summary>
+    /// <param name="retryAfter">When another try makes sense.</param>
+    /// <param name="clientId">Who asked, where that is known.</param>
+    /// <param name="failed">The check. What came reads on after "client x sent".</param>
+    public static OAuthError TemporarilyUnavailable(TimeSpan retryAfter, string? clientId, FailedCheck failed) => new(
         "temporarily_unavailable", 503, "The service cannot check this now. Send a new request after the seconds in Retry-After.", failed, clientId)
     {
         RetryAfter = retryAfter,

@@ -13,6 +13,8 @@ namespace TokenService.Storage;
 /// One thread writes. What arrives while it waits for the disk goes into the next transaction together, so the disk is waited for
 /// once for all of them, and a lone request waits for nobody. Where a commit fails, nobody knows whether it was made: all that were in it are
 /// told so, and none is tried again.
+/// <para>While the store takes nothing, or takes too long, one request at a time tries it and all others are refused at once. Where
+/// no request comes, the writer tries by itself, so that it is known when the store takes notes again.</para>
 /// </remarks>
 /// <typeparam name="TNote">What is written.</typeparam>
 internal sealed class GroupCommit<TNote> : IDisposable
@@ -21,7 +23,8 @@ internal sealed class GroupCommit<TNote> : IDisposable
     private const int MostWaiting = 20_000;
     private const int MostRemovedAtOnce = 500;
 
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
+    private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_interval = TimeSpan.FromMinutes(1);
 
     private readonly StoreDataSource _dataSource;
@@ -29,10 +32,14 @@ internal sealed class GroupCommit<TNote> : IDisposable
     private readonly Turn _removalTurn;
     private readonly Action<DbConnection, IEnumerable<TNote>> _insert;
     private readonly Func<DbConnection, int, int> _removeOld;
-    private readonly Action<string> _tell;
+    private readonly Action<DbConnection> _probe;
+    private readonly Action<StoreFault?> _tell;
     private readonly BlockingCollection<Waiting?> _queue = new(MostWaiting);
     private readonly Thread _writer;
     private readonly ITimer _timer;
+    private readonly Lock _telling = new();
+    private volatile bool _failing;
+    private int _trying;
 
     /// <summary>Starts the writer.</summary>
     /// <param name="dataSource">The store, its schema up to date.</param>
@@ -42,7 +49,8 @@ internal sealed class GroupCommit<TNote> : IDisposable
     /// <param name="removalTurn">And the removals.</param>
     /// <param name="insert">Writes notes, in a transaction.</param>
     /// <param name="removeOld">Removes, in a transaction, at most so many notes that have had their time, and says how many it were.</param>
-    /// <param name="tell">Told each time that the store does not take notes, and why.</param>
+    /// <param name="probe">Writes a note of nobody and takes it away again, in a transaction.</param>
+    /// <param name="tell">Told when the store begins not to take notes, and why; and, with nothing, when it takes them again.</param>
     public GroupCommit(
         StoreDataSource dataSource,
         string name,
@@ -51,9 +59,10 @@ internal sealed class GroupCommit<TNote> : IDisposable
         Turn removalTurn,
         Action<DbConnection, IEnumerable<TNote>> insert,
         Func<DbConnection, int, int> removeOld,
-        Action<string> tell)
+        Action<DbConnection> probe,
+        Action<StoreFault?> tell)
     {
-        (_dataSource, _turn, _removalTurn, _insert, _removeOld, _tell) = (dataSource, turn, removalTurn, insert, removeOld, tell);
+        (_dataSource, _turn, _removalTurn, _insert, _removeOld, _probe, _tell) = (dataSource, turn, removalTurn, insert, removeOld, probe, tell);
         _writer = new Thread(Write) { IsBackground = true, Name = name };
         _writer.Start();
 
@@ -64,6 +73,39 @@ internal sealed class GroupCommit<TNote> : IDisposable
     /// <summary>Writes a note, together with those of others.</summary>
     /// <returns>Whether it is there and survives a crash; where not, it is in doubt.</returns>
     public async ValueTask<bool> Write(TNote note)
+    {
+        if (!_failing)
+        {
+            return await Queue(note);
+        }
+
+        if (Interlocked.Exchange(ref _trying, 1) != 0)
+        {
+            return false;
+        }
+
+        try
+        {
+            return await Queue(note);
+        }
+        finally
+        {
+            Volatile.Write(ref _trying, 0);
+        }
+    }
+
+    /// <summary>Writes what is waiting, as far as the store takes it in time, and ends.</summary>
+    public void Dispose()
+    {
+        _timer.Dispose();
+        _queue.CompleteAdding();
+        if (_writer.Join(s_patience))
+        {
+            _queue.Dispose();
+        }
+    }
+
+    private async ValueTask<bool> Queue(TNote note)
     {
         var waiting = new Waiting(note);
         if (!TryAdd(waiting))
@@ -77,19 +119,12 @@ internal sealed class GroupCommit<TNote> : IDisposable
         }
         catch (TimeoutException)
         {
-            waiting.Answer(false);
-            return false;
-        }
-    }
+            if (waiting.Answer(false))
+            {
+                Tell(StoreFault.NoAnswer(s_patience));
+            }
 
-    /// <summary>Writes what is waiting, as far as the store takes it in time, and ends.</summary>
-    public void Dispose()
-    {
-        _timer.Dispose();
-        _queue.CompleteAdding();
-        if (_writer.Join(s_patience))
-        {
-            _queue.Dispose();
+            return await waiting.Written;
         }
     }
 
@@ -109,8 +144,18 @@ internal sealed class GroupCommit<TNote> : IDisposable
     private void Write()
     {
         var batch = new List<Waiting>(MostAtOnce);
-        foreach (var first in _queue.GetConsumingEnumerable())
+        while (!_queue.IsCompleted)
         {
+            if (!_queue.TryTake(out var first, s_retry))
+            {
+                if (_failing && !_queue.IsCompleted)
+                {
+                    Commit(_probe);
+                }
+
+                continue;
+            }
+
             var cleanUp = first is null;
             if (first is not null)
             {
@@ -130,8 +175,12 @@ internal sealed class GroupCommit<TNote> : IDisposable
 
             if (batch.Count > 0)
             {
-                var written = Insert(batch);
-                batch.ForEach(waiting => waiting.Answer(written));
+                var written = Commit(connection => _insert(connection, batch.Select(waiting => waiting.Note)));
+                foreach (var waiting in batch)
+                {
+                    waiting.Answer(written);
+                }
+
                 batch.Clear();
             }
 
@@ -142,18 +191,31 @@ internal sealed class GroupCommit<TNote> : IDisposable
         }
     }
 
-    private bool Insert(List<Waiting> batch)
+    private bool Commit(Action<DbConnection> write)
     {
         try
         {
-            StoreTransaction.Write(_dataSource, _turn, connection => _insert(connection, batch.Select(waiting => waiting.Note)));
+            StoreTransaction.Write(_dataSource, _turn, write);
+            Tell(null);
             return true;
         }
         catch (Exception fault)
         {
             // Whatever it is: the thread must go on, and nobody may be left waiting.
-            _tell(fault.Message);
+            Tell(StoreFault.Of(fault));
             return false;
+        }
+    }
+
+    private void Tell(StoreFault? fault)
+    {
+        lock (_telling)
+        {
+            if (_failing != fault is not null)
+            {
+                _failing = fault is not null;
+                _tell(fault);
+            }
         }
     }
 
@@ -182,6 +244,7 @@ internal sealed class GroupCommit<TNote> : IDisposable
 
         public Task<bool> Written => _written.Task;
 
-        public void Answer(bool written) => _written.TrySetResult(written);
+        /// <returns>Whether that was the first answer, which is the one that counts.</returns>
+        public bool Answer(bool written) => _written.TrySetResult(written);
     }
 }

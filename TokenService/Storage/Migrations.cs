@@ -5,6 +5,7 @@ using System.Globalization;
 using System.IO;
 using System.Linq;
 using System.Reflection;
+using TokenService.Protocol;
 
 namespace TokenService.Storage;
 
@@ -16,11 +17,15 @@ internal static class Migrations
 {
     private const string Applied = "schema_migrations";
 
+    /// <exception cref="OperatorFaultException">A newer build brought it to a schema that this one cannot run on.</exception>
     public static void Apply(StoreDataSource dataSource)
     {
         using var connection = dataSource.OpenConnection();
+        RefuseNewer(dataSource, connection);
         if (Pending(dataSource, connection).Count == 0)
         {
+            // One that can only be read opens as well; this needs the right to write, and writes nothing.
+            connection.Execute("UPDATE store_version SET version = version WHERE 1 = 0");
             return;
         }
 
@@ -41,11 +46,25 @@ internal static class Migrations
         transaction.Commit();
     }
 
+    // A migration after which older builds cannot run, if there ever is one, begins the next thousand.
+    private static void RefuseNewer(StoreDataSource dataSource, DbConnection connection)
+    {
+        var (known, there) = (All(dataSource.Migrations).Max(migration => migration.Version), AppliedTo(dataSource, connection).Append(0).Max());
+        if (there / 1000 > known / 1000)
+        {
+            throw new OperatorFaultException(
+                $"The store was brought to schema {there} by a newer build, and this one goes up to {known}: start the newer build, or restore a backup from before it.");
+        }
+    }
+
     private static List<(long Version, string Name)> Pending(StoreDataSource dataSource, DbConnection connection)
     {
-        var applied = dataSource.HasTable(connection, Applied) ? connection.Query($"SELECT version FROM {Applied}", row => row.GetInt64(0)) : [];
+        var applied = AppliedTo(dataSource, connection);
         return [.. All(dataSource.Migrations).Where(migration => !applied.Contains(migration.Version)).OrderBy(migration => migration.Version)];
     }
+
+    private static List<long> AppliedTo(StoreDataSource dataSource, DbConnection connection)
+        => dataSource.HasTable(connection, Applied) ? connection.Query($"SELECT version FROM {Applied}", row => row.GetInt64(0)) : [];
 
     private static IEnumerable<(long Version, string Name)> All(string folder)
         => Assembly.GetExecutingAssembly().GetManifestResourceNames()

@@ -30,9 +30,9 @@ public sealed class ReplayStore : IReplayStore, IDisposable
     /// <summary>Starts the writer.</summary>
     /// <param name="dataSource">The store, its schema up to date.</param>
     /// <param name="clock">The clock.</param>
-    /// <param name="tell">Told each time that the store does not take the notes, and why.</param>
-    public ReplayStore(StoreDataSource dataSource, TimeProvider clock, Action<string> tell)
-        => (_clock, _notes) = (clock, new(dataSource, "used assertions", clock, Turn.Assertions, Turn.OldAssertions, Insert, RemoveOld, tell));
+    /// <param name="tell">Told when the store begins not to take the notes, and why; and, with nothing, when it takes them again.</param>
+    public ReplayStore(StoreDataSource dataSource, TimeProvider clock, Action<StoreFault?> tell)
+        => (_clock, _notes) = (clock, new(dataSource, "used assertions", clock, Turn.Assertions, Turn.OldAssertions, Insert, RemoveOld, Probe, tell));
 
     /// <inheritdoc/>
     public async ValueTask<ReplayVerdict> Use(string clientId, string tokenId, DateTimeOffset keepUntil)
@@ -84,6 +84,13 @@ public sealed class ReplayStore : IReplayStore, IDisposable
             insert.Parameters[2].Value = note.KeepUntil;
             note.IsFirst = insert.ExecuteScalar() is not null;
         }
+    }
+
+    // Of no client, whose id is never empty.
+    private static void Probe(DbConnection connection)
+    {
+        connection.Execute("INSERT INTO used_assertions (client_id, jti_hash, keep_until) VALUES ('', @hash, 0)", ("@hash", RandomNumberGenerator.GetBytes(32)));
+        connection.Execute("DELETE FROM used_assertions WHERE client_id = ''");
     }
 
     private int RemoveOld(DbConnection connection, int most)

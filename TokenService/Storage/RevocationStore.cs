@@ -24,9 +24,9 @@ public sealed class RevocationStore : IDisposable
     /// <param name="dataSource">The store, its schema up to date.</param>
     /// <param name="revoked">Told of each revocation that is in the store.</param>
     /// <param name="clock">The clock.</param>
-    /// <param name="tell">Told each time that the store does not take the notes, and why.</param>
-    public RevocationStore(StoreDataSource dataSource, RevokedTokens revoked, TimeProvider clock, Action<string> tell)
-        => (_revoked, _clock, _notes) = (revoked, clock, new(dataSource, "revoked tokens", clock, Turn.Revocations, Turn.Revocations, Insert, RemoveOld, tell));
+    /// <param name="tell">Told when the store begins not to take the notes, and why; and, with nothing, when it takes them again.</param>
+    public RevocationStore(StoreDataSource dataSource, RevokedTokens revoked, TimeProvider clock, Action<StoreFault?> tell)
+        => (_revoked, _clock, _notes) = (revoked, clock, new(dataSource, "revoked tokens", clock, Turn.Revocations, Turn.Revocations, Insert, RemoveOld, Probe, tell));
 
     /// <summary>Revokes a token.</summary>
     /// <returns>Whether it is revoked, so that a crash does not undo it; where not, it is in doubt and may be tried again.</returns>
@@ -55,6 +55,14 @@ public sealed class RevocationStore : IDisposable
             insert.Parameters[1].Value = token.ExpiresAt.ToUnixTimeMilliseconds();
             insert.ExecuteNonQuery();
         }
+    }
+
+    private static void Probe(DbConnection connection)
+    {
+        // Of no token.
+        var tokenId = $"{Guid.NewGuid()}";
+        connection.Execute("INSERT INTO revoked_tokens (jti, expires_at) VALUES (@jti, 0)", ("@jti", tokenId));
+        connection.Execute("DELETE FROM revoked_tokens WHERE jti = @jti", ("@jti", tokenId));
     }
 
     private int RemoveOld(DbConnection connection, int most)

@@ -16,6 +16,7 @@ public sealed class SqliteDataSource : StoreDataSource
 
     private readonly Lock _lock = new();
     private (ulong Device, ulong Inode) _file;
+    private ulong _length;
     private int _followed;
 
     private SqliteDataSource(string connectionString, string file) => (ConnectionString, File) = (connectionString, file);
@@ -102,21 +103,55 @@ public sealed class SqliteDataSource : StoreDataSource
         }
     }
 
-    // Where the file was replaced, by a restored backup for example, connections from now on go to the new one, where those that are open
-    // would go on with the old one, which has no name any more.
+    // Where the file was replaced, by a restored backup for example, or cut, connections from now on go to what is there, where those that are
+    // open would go on with the old one, which has no name any more, or with the pages that they remember.
     internal override int Follow()
     {
-        var now = Identity(File) ?? throw new StoreUnavailableException($"The store {File} is gone or cannot be reached.");
+        if (InPlace())
+        {
+            return _followed;
+        }
+
+        ClearPool();
+        if (FileIdentity.Of(File) is not { Length: > 0 })
+        {
+            throw new StoreUnavailableException($"The store {File} is gone or empty, or cannot be reached.");
+        }
+
+        try
+        {
+            // Not every backup comes with it.
+            using var connection = OpenConnection();
+            connection.Execute("PRAGMA journal_mode = WAL");
+        }
+        catch (DbException fault)
+        {
+            throw new StoreUnavailableException($"The store {File} cannot be opened: {fault.Message}", fault);
+        }
+
         lock (_lock)
         {
-            if (now != _file)
+            if (FileIdentity.Of(File) is { } there)
             {
-                ClearPool();
-                _file = now;
-                _followed++;
+                (_file, _length) = ((there.Device, there.Inode), there.Length);
             }
 
-            return _followed;
+            return ++_followed;
+        }
+    }
+
+    // It only grows, but for a VACUUM.
+    private bool InPlace()
+    {
+        lock (_lock)
+        {
+            if (FileIdentity.Of(File) is not { } there || (there.Device, there.Inode) != _file || there.Length < _length)
+            {
+                return false;
+            }
+
+            _length = there.Length;
+            return true;
         }
     }
 
@@ -124,22 +159,13 @@ public sealed class SqliteDataSource : StoreDataSource
     // and was never acknowledged.
     internal override void CheckInPlace()
     {
-        var log = Identity($"{File}-wal");
-        bool same;
-        lock (_lock)
-        {
-            same = Identity(File) == _file;
-        }
-
-        if (!same || log is null)
+        if (!InPlace() || FileIdentity.Of($"{File}-wal") is null)
         {
             // The last connection that is closed takes into the file what is in a log without a name.
             ClearPool();
-            throw new StoreUnavailableException($"The store {File} or its write-ahead log is gone or was replaced.");
+            throw new StoreUnavailableException($"The store {File} or its write-ahead log is gone, or was cut or replaced.");
         }
     }
-
-    private static (ulong Device, ulong Inode)? Identity(string file) => FileIdentity.Of(file) is { } there ? (there.Device, there.Inode) : null;
 
     /// <summary>Closes the pooled connections; with the last one the write-ahead log is taken into the file.</summary>
     protected override void Dispose(bool disposing)
@@ -174,9 +200,16 @@ public sealed class SqliteDataSource : StoreDataSource
 
     private static void MakeFile(string file)
     {
-        if (System.IO.File.Exists(file))
+        if (FileIdentity.Of(file) is { } there && (there.Length > 0 || !there.IsRegular))
         {
             return;
+        }
+
+        // A key is made after what it belongs to. To begin anew beside it would hide the loss of all that it opens.
+        if (System.IO.File.Exists(MasterKeyFile.Beside(file)))
+        {
+            throw new OperatorFaultException(
+                $"The store {file} is gone or empty, and its master key is there: restore the store from its backup, or move {MasterKeyFile.Beside(file)} away to begin with a new one.");
         }
 
         // SQLite would make it readable for all; the files that it puts beside it take over the mode of this one.

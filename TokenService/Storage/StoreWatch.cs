@@ -6,6 +6,7 @@ using Microsoft.Extensions.Logging;
 using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Operations;
+using TokenService.Protocol;
 
 namespace TokenService.Storage;
 
@@ -22,14 +23,27 @@ public sealed record StoreSnapshot(long Version, Registry Registry, SigningKeyRi
 /// <remarks>
 /// Each change counts up one number in the transaction that makes it; the watch asks for that number once a second and reads all again
 /// when it has moved. That needs no notification that could get lost, and costs one row a second. Where the database announces changes, it asks
-/// at once. While the store does not answer, the last snapshot stays.
+/// at once. While the store does not answer, the last snapshot stays, until it is too old to go by.
 /// </remarks>
 /// <param name="store">The store.</param>
 /// <param name="health">Told whether the store answers.</param>
+/// <param name="maxStaleness">For how long after the store's last answer requests go by the snapshot.</param>
+/// <param name="clock">The clock.</param>
 /// <param name="logger">Told what was read.</param>
-public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) : BackgroundService
+public sealed class StoreWatch(Store store, StoreHealth health, TimeSpan maxStaleness, TimeProvider clock, ILogger logger) : BackgroundService
 {
+    private const string Use = "the store cannot be read";
+
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
+
+    // With the interval, less than the 5 seconds in which a change is to be known, or not to be known to be known.
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(3);
+    private static readonly TimeSpan s_staleRetry = TimeSpan.FromSeconds(5);
+
+    // In monotonic time.
+    private long _answeredAt = clock.GetTimestamp();
+    private volatile bool _answers = true;
+    private volatile bool _stale;
 
     // Of which file the current snapshot is.
     private int _followed = store.DataSource.Follow();
@@ -39,14 +53,28 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
     /// <summary>Which tokens were revoked, by whichever process.</summary>
     public RevokedTokens Revoked { get; } = ReadRevoked(store);
 
-    /// <summary>What the store held when it was last read.</summary>
+    /// <summary>What the store held when it was last read, however long ago.</summary>
     public StoreSnapshot Current => _current;
+
+    /// <summary>
+    /// Whether the store answered when it was last asked. Where not, nobody knows what was revoked, added or taken away since: what
+    /// is known against a token stays true, that nothing is known against it says nothing.
+    /// </summary>
+    public bool Answers => _answers;
+
+    /// <summary>What a request goes by.</summary>
+    /// <returns><see cref="Current"/>, or <c>temporarily_unavailable</c> where the store has not answered for too long.</returns>
+    public Result<StoreSnapshot> Take() => _stale
+        ? OAuthError.TemporarilyUnavailable(s_staleRetry, null, new("store", $"an answer of the store in the last {maxStaleness}", "a request that came later"))
+        : _current;
 
     /// <summary>Reads the store again if it has changed.</summary>
     public void Refresh()
     {
         try
         {
+            // Before it is asked: what changes while it answers may be missing.
+            var asked = clock.GetTimestamp();
             var followed = store.DataSource.Follow();
             var another = followed != _followed;
             var version = StoreTransaction.Read(store.DataSource, connection =>
@@ -61,7 +89,10 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
                 logger.StoreRead(_current.Registry.Clients.Count, _current.Registry.Resources.Count);
             }
 
-            if (health.Report(answers: true))
+            Volatile.Write(ref _answeredAt, asked);
+            (_answers, _stale) = (true, false);
+            health.ReportStale(false);
+            if (health.Report(Use, null))
             {
                 logger.StoreReadable();
             }
@@ -69,10 +100,7 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
         catch (Exception fault)
         {
             // Whatever it is: the watch must go on, and requests with it.
-            if (health.Report(answers: false))
-            {
-                logger.StoreUnreadable(fault.Message);
-            }
+            Missed(StoreFault.Of(fault));
         }
     }
 
@@ -82,17 +110,29 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
         // One announcement that waits is enough for any number of them.
         using var announced = new SemaphoreSlim(0);
         var hearing = Hear(announced, stoppingToken);
+        var refreshing = Task.CompletedTask;
         try
         {
             while (true)
             {
                 await announced.WaitAsync(s_interval, stoppingToken);
-                Refresh();
+
+                // A store that neither answers nor refuses holds up this one look, and not the time.
+                refreshing = refreshing.IsCompleted ? Task.Run(Refresh, CancellationToken.None) : refreshing;
+                try
+                {
+                    await refreshing.WaitAsync(s_patience, stoppingToken);
+                }
+                catch (TimeoutException)
+                {
+                    Missed(StoreFault.NoAnswer(s_patience));
+                }
             }
         }
         finally
         {
-            await hearing;
+            // The store is closed next.
+            await Task.WhenAny(Task.WhenAll(refreshing, hearing), Task.Delay(s_patience, CancellationToken.None));
         }
     }
 
@@ -121,6 +161,22 @@ public sealed class StoreWatch(Store store, StoreHealth health, ILogger logger) 
             {
                 return;
             }
+        }
+    }
+
+    private void Missed(StoreFault fault)
+    {
+        _answers = false;
+        if (health.Report(Use, fault.Reason))
+        {
+            logger.StoreUnreadable(fault.Detail);
+        }
+
+        if (!_stale && clock.GetElapsedTime(Volatile.Read(ref _answeredAt)) > maxStaleness)
+        {
+            _stale = true;
+            health.ReportStale(true);
+            logger.StoreTooOld(maxStaleness);
         }
     }
 

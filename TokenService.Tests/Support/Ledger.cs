@@ -1,0 +1,214 @@
+using System;
+using System.Collections.Concurrent;
+using System.Collections.Generic;
+using System.Linq;
+using System.Net.Http;
+using System.Threading;
+using System.Threading.Tasks;
+using FluentAssertions;
+using Microsoft.IdentityModel.JsonWebTokens;
+using Microsoft.IdentityModel.Tokens;
+
+namespace TokenService.Tests.Support;
+
+/// <summary>
+/// What a service and its commands acknowledged, written down the moment that the answer was there, whatever happened to them after that;
+/// and the check that it is all there. It knows nothing of the database.
+/// </summary>
+internal sealed class Ledger
+{
+    public const string Asker = "asker:asker-secret-0123456789abcdef01234567";
+
+    private const string Basic = $"{AssertionClients.BasicJob}:{AssertionClients.BasicSecret}";
+    private const string Grant = "grant_type=client_credentials";
+
+    private readonly Notes<(string ClientId, string Secret)> _secrets = new();
+    private readonly Notes<string> _used = new();
+    private readonly Notes<string> _revoked = new();
+    private readonly Notes<string> _tokens = new();
+    private readonly ConcurrentDictionary<string, bool> _kids = new();
+    private readonly ConcurrentQueue<string> _faults = new();
+
+    /// <summary>The clients of <see cref="AssertionClients"/>, and one that may ask about all tokens.</summary>
+    public static string File { get; } = AssertionClients.File.Replace(
+        "\"clients\": [",
+        $$"""
+        "clients": [ { "client_id": "asker", "grant_types": [], "client_secret": "{{Asker.Split(':')[1]}}", "introspection": true },
+        """,
+        StringComparison.Ordinal);
+
+    /// <summary>How many of each kind.</summary>
+    public string Summary
+        => $"{_secrets.Count} secrets, {_used.Count} assertions, {_revoked.Count} revocations, {_tokens.Count} tokens, {_kids.Count} keys";
+
+    public int Secrets => _secrets.Count;
+
+    public int Assertions => _used.Count;
+
+    public int Revocations => _revoked.Count;
+
+    public int Keys => _kids.Count;
+
+    /// <summary>A client was added, or got a new secret, and this was printed.</summary>
+    public void Secret(string clientId, string secret) => _secrets.Add((clientId, secret));
+
+    /// <summary>A signing key was published.</summary>
+    public void Key(string kid) => _kids[kid] = true;
+
+    /// <summary>
+    /// Uses a service until the end, and writes down what it acknowledges. A request that is not answered, or with 503, is neither acknowledged
+    /// nor refused; every other answer than the right one is a fault.
+    /// </summary>
+    public async Task Use(Uri service, CancellationToken end)
+    {
+        using var http = new HttpClient { BaseAddress = service };
+        for (var i = 0; !end.IsCancellationRequested; i++)
+        {
+            try
+            {
+                await Use(http, i % 4);
+            }
+            catch (HttpRequestException)
+            {
+                // Nobody answered.
+                await Task.Delay(10, CancellationToken.None);
+            }
+        }
+    }
+
+    /// <summary>Checks what was written down since the last check, and some of what is older.</summary>
+    /// <param name="service">A service that knows neither a limit for failures nor a fault.</param>
+    /// <param name="all">Checks all that is older.</param>
+    public async Task Check(Uri service, bool all = false)
+    {
+        _faults.Should().BeEmpty();
+        using var http = new HttpClient { BaseAddress = service };
+        var keys = new JsonWebKeySet(await http.GetStringAsync(new Uri("/.well-known/jwks.json", UriKind.Relative)));
+        keys.Keys.Select(key => key.Kid).Should().Contain(_kids.Keys, "they were published");
+        foreach (var (clientId, secret) in _secrets.ToCheck(all))
+        {
+            var answer = await Post(http, "/oauth2/token", Grant, $"{clientId}:{secret}");
+            answer.Status.Should().Be(200, $"the secret of {clientId} was acknowledged; {answer.Body}");
+        }
+
+        foreach (var assertion in _used.ToCheck(all))
+        {
+            var answer = await Post(http, "/oauth2/token", AssertionDraft.Form(assertion));
+            (answer.Status, answer.Error).Should().Be((401, "invalid_client"), "it was used");
+        }
+
+        foreach (var token in _revoked.ToCheck(all))
+        {
+            var answer = await Post(http, TokenQueries.Introspection, $"token={token}", Asker);
+            answer.Json.GetProperty("active").GetBoolean().Should().BeFalse("it was revoked");
+        }
+
+        foreach (var token in _tokens.ToCheck(all))
+        {
+            (await IsSigned(token, keys)).Should().BeTrue("every token that was issued verifies");
+            var answer = await Post(http, TokenQueries.Introspection, $"token={token}", Asker);
+            answer.Json.GetProperty("active").GetBoolean().Should().BeTrue("it is live, and nobody revoked it");
+        }
+    }
+
+    private async Task Use(HttpClient http, int what)
+    {
+        switch (what)
+        {
+            case 0:
+                var assertion = new AssertionDraft(AssertionClients.KeyJob, http.BaseAddress!.ToString().TrimEnd('/'), DateTimeOffset.UtcNow)
+                    .With("exp", DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 590).WithHeader("kid", "2").SignedBy(AssertionClients.P256, "ES256");
+                if (Done(await Post(http, "/oauth2/token", AssertionDraft.Form(assertion))))
+                {
+                    _used.Add(assertion);
+                }
+
+                break;
+            case 1:
+                if (await Token() is { } issued)
+                {
+                    _tokens.Add(issued);
+                }
+
+                break;
+            case 2:
+                if (await Token() is { } token && Done(await Post(http, TokenQueries.Revocation, $"token={token}", Basic)))
+                {
+                    _revoked.Add(token);
+                }
+
+                break;
+            default:
+                foreach (var key in new JsonWebKeySet(await http.GetStringAsync(new Uri("/.well-known/jwks.json", UriKind.Relative))).Keys)
+                {
+                    Key(key.Kid);
+                }
+
+                break;
+        }
+
+        async Task<string?> Token()
+        {
+            var answer = await Post(http, "/oauth2/token", Grant, Basic);
+            if (answer.Status == 503)
+            {
+                _faults.Enqueue($"A token by secret was refused: {answer.Body}");
+            }
+
+            return Done(answer) ? answer.AccessToken : null;
+        }
+    }
+
+    private bool Done(Answer answer)
+    {
+        if (answer.Status is not (200 or 503))
+        {
+            _faults.Enqueue($"{answer.Status}: {answer.Body}");
+        }
+
+        return answer.Status == 200;
+    }
+
+    private static async Task<bool> IsSigned(string token, JsonWebKeySet keys)
+        => (await new JsonWebTokenHandler().ValidateTokenAsync(token, new TokenValidationParameters
+        {
+            IssuerSigningKeys = keys.GetSigningKeys(),
+            ValidateIssuer = false,
+            ValidateAudience = false,
+            TryAllIssuerSigningKeys = false,
+            ValidTypes = ["at+jwt"],
+        })).IsValid;
+
+    private static async Task<Answer> Post(HttpClient http, string path, string form, string? basic = null)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(path, UriKind.Relative)) { Content = RunningService.Form(form) };
+        if (basic is not null)
+        {
+            request.Headers.Authorization = new("Basic", Convert.ToBase64String(System.Text.Encoding.UTF8.GetBytes(basic)));
+        }
+
+        using var response = await http.SendAsync(request);
+        return await Answer.Of(response);
+    }
+
+    private sealed class Notes<T>
+    {
+        private const int MostOld = 30;
+
+        private readonly ConcurrentQueue<T> _notes = new();
+        private int _checked;
+
+        public int Count => _notes.Count;
+
+        public void Add(T note) => _notes.Enqueue(note);
+
+        public IEnumerable<T> ToCheck(bool all)
+        {
+            var notes = _notes.ToArray();
+            var old = notes[.._checked];
+            var toCheck = notes[_checked..].Concat(all ? old : Random.Shared.GetItems(old, Math.Min(MostOld, old.Length)));
+            _checked = notes.Length;
+            return toCheck;
+        }
+    }
+}
