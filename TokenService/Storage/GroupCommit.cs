@@ -23,7 +23,8 @@ internal sealed class GroupCommit<TNote> : IDisposable
     private const int MostWaiting = 20_000;
     private const int MostRemovedAtOnce = 500;
 
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
+    // A revocation by an assertion writes two notes, and no request waits for longer than 3 seconds.
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1.4);
     private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_interval = TimeSpan.FromMinutes(1);
 
