@@ -1,0 +1,34 @@
+#!/usr/bin/env python3
+"""Prints the content of the embedded store as SQL for an empty PostgreSQL store; docs/operations.md says how to use it.
+
+    sqlite-to-postgresql.py token-service.db | psql -v ON_ERROR_STOP=1 "host=… dbname=… user=…"
+
+Both have the same tables. What is encrypted stays so, under the same master key. Refusals, which explain tells, stay behind.
+"""
+import sqlite3
+import sys
+
+# In an order in which what is referred to is there first.
+TABLES = ["resources", "scopes", "clients", "client_secrets", "signing_keys", "used_assertions", "revoked_tokens", "credential_uses"]
+HORIZONS = {"used_assertions_horizon": "keep_until", "revoked_tokens_horizon": "expires_at"}
+
+
+def literal(value):
+    if value is None:
+        return "NULL"
+    if isinstance(value, bytes):
+        return f"'\\x{value.hex()}'"
+    return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
+
+
+store = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+store.row_factory = sqlite3.Row
+print("SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; BEGIN;")
+for table in TABLES:
+    # The database numbers revoked tokens itself.
+    for row in store.execute(f"SELECT * FROM {table}" + (" ORDER BY id" if table == "revoked_tokens" else "")):
+        columns = [column for column in row.keys() if column != "id"]
+        print(f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({', '.join(literal(row[column]) for column in columns)});")
+for table, column in HORIZONS.items():
+    print(f"UPDATE {table} SET {column} = {store.execute(f'SELECT {column} FROM {table}').fetchone()[0]};")
+print("UPDATE store_version SET version = version + 1; NOTIFY token_service; COMMIT;")
