@@ -23,12 +23,11 @@ internal sealed class GroupCommit<TNote> : IDisposable
     private const int MostWaiting = 20_000;
     private const int MostRemovedAtOnce = 500;
 
-    // A revocation by an assertion writes two notes, and no request waits for longer than 3 seconds.
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1.4);
     private static readonly TimeSpan s_retry = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_interval = TimeSpan.FromMinutes(1);
 
     private readonly StoreDataSource _dataSource;
+    private readonly TimeSpan _patience;
     private readonly Turn _turn;
     private readonly Turn _removalTurn;
     private readonly Action<DbConnection, IEnumerable<TNote>> _insert;
@@ -46,6 +45,7 @@ internal sealed class GroupCommit<TNote> : IDisposable
     /// <param name="dataSource">The store, its schema up to date.</param>
     /// <param name="name">What the thread is called.</param>
     /// <param name="clock">Says when to clean up.</param>
+    /// <param name="patience">How long a request waits at most.</param>
     /// <param name="turn">Which writers the inserts wait for.</param>
     /// <param name="removalTurn">And the removals.</param>
     /// <param name="insert">Writes notes, in a transaction.</param>
@@ -56,6 +56,7 @@ internal sealed class GroupCommit<TNote> : IDisposable
         StoreDataSource dataSource,
         string name,
         TimeProvider clock,
+        TimeSpan patience,
         Turn turn,
         Turn removalTurn,
         Action<DbConnection, IEnumerable<TNote>> insert,
@@ -63,7 +64,7 @@ internal sealed class GroupCommit<TNote> : IDisposable
         Action<DbConnection> probe,
         Action<StoreFault?> tell)
     {
-        (_dataSource, _turn, _removalTurn, _insert, _removeOld, _probe, _tell) = (dataSource, turn, removalTurn, insert, removeOld, probe, tell);
+        (_dataSource, _patience, _turn, _removalTurn, _insert, _removeOld, _probe, _tell) = (dataSource, patience, turn, removalTurn, insert, removeOld, probe, tell);
         _writer = new Thread(Write) { IsBackground = true, Name = name };
         _writer.Start();
 
@@ -100,7 +101,7 @@ internal sealed class GroupCommit<TNote> : IDisposable
     {
         _timer.Dispose();
         _queue.CompleteAdding();
-        if (_writer.Join(s_patience))
+        if (_writer.Join(_patience))
         {
             _queue.Dispose();
         }
@@ -116,13 +117,13 @@ internal sealed class GroupCommit<TNote> : IDisposable
 
         try
         {
-            return await waiting.Written.WaitAsync(s_patience);
+            return await waiting.Written.WaitAsync(_patience);
         }
         catch (TimeoutException)
         {
             if (waiting.Answer(false))
             {
-                Tell(StoreFault.NoAnswer(s_patience));
+                Tell(StoreFault.NoAnswer(_patience));
             }
 
             return await waiting.Written;
@@ -196,7 +197,7 @@ internal sealed class GroupCommit<TNote> : IDisposable
     {
         try
         {
-            StoreTransaction.Write(_dataSource, _turn, write);
+            StoreTransaction.Write(_dataSource, _patience, _turn, write);
             Tell(null);
             return true;
         }

@@ -19,6 +19,7 @@ namespace TokenService.Storage;
 /// </remarks>
 public sealed class ReplayStore : IReplayStore, IDisposable
 {
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
     private static readonly TimeSpan s_kept = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan s_farthest = AssertionRules.LongestLifetime + (2 * AssertionRules.Skew);
 
@@ -32,7 +33,7 @@ public sealed class ReplayStore : IReplayStore, IDisposable
     /// <param name="clock">The clock.</param>
     /// <param name="tell">Told when the store begins not to take the notes, and why; and, with nothing, when it takes them again.</param>
     public ReplayStore(StoreDataSource dataSource, TimeProvider clock, Action<StoreFault?> tell)
-        => (_clock, _notes) = (clock, new(dataSource, "used assertions", clock, Turn.Assertions, Turn.OldAssertions, Insert, RemoveOld, Probe, tell));
+        => (_clock, _notes) = (clock, new(dataSource, "used assertions", clock, s_patience, Turn.Assertions, Turn.OldAssertions, Insert, RemoveOld, Probe, tell));
 
     /// <inheritdoc/>
     public async ValueTask<ReplayVerdict> Use(string clientId, string tokenId, DateTimeOffset keepUntil)
@@ -67,26 +68,28 @@ public sealed class ReplayStore : IReplayStore, IDisposable
         connection.Execute(
             "UPDATE used_assertions_horizon SET keep_until = @until WHERE keep_until > @until",
             ("@until", (_clock.GetUtcNow() + s_farthest).ToUnixTimeMilliseconds()));
-        using var insert = connection.Command(
-            """
-            INSERT INTO used_assertions (client_id, jti_hash, keep_until)
-            SELECT @client, @hash, @keepUntil WHERE @keepUntil > (SELECT keep_until FROM used_assertions_horizon)
-            ON CONFLICT (client_id, jti_hash) DO NOTHING
-            RETURNING 1
-            """,
-            [("@client", ""), ("@hash", Array.Empty<byte>()), ("@keepUntil", 0L)]);
 
-        // In one order on all replicas: two that hold what the other waits for would never end.
-        foreach (var note in notes.OrderBy(note => note.ClientId, StringComparer.Ordinal).ThenBy(note => note.Hash, s_byHash))
+        // In one order on all replicas: two that hold what the other waits for would never end. In one statement, since each costs a way to the
+        // server and back; of two equal ones in it the first is inserted.
+        var ordered = notes.OrderBy(note => note.ClientId, StringComparer.Ordinal).ThenBy(note => note.Hash, s_byHash).ToList();
+        var rows = string.Join(", ", ordered.Select((_, row) => $"(@client{row}, @hash{row}, @keepUntil{row})"));
+        using var insert = connection.Command(
+            $"""
+            INSERT INTO used_assertions (client_id, jti_hash, keep_until)
+            SELECT column1, column2, column3 FROM (VALUES {rows}) AS notes
+            WHERE column3 > (SELECT keep_until FROM used_assertions_horizon)
+            ON CONFLICT (client_id, jti_hash) DO NOTHING
+            RETURNING client_id, jti_hash
+            """,
+            [.. ordered.SelectMany((note, row) => ((string, object?)[])[($"@client{row}", note.ClientId), ($"@hash{row}", note.Hash), ($"@keepUntil{row}", note.KeepUntil)])]);
+        using var inserted = insert.ExecuteReader();
+        while (inserted.Read())
         {
-            insert.Parameters[0].Value = note.ClientId;
-            insert.Parameters[1].Value = note.Hash;
-            insert.Parameters[2].Value = note.KeepUntil;
-            note.IsFirst = insert.ExecuteScalar() is not null;
+            var (client, hash) = (inserted.GetString(0), inserted.GetFieldValue<byte[]>(1));
+            ordered.Find(note => note.ClientId == client && note.Hash.AsSpan().SequenceEqual(hash))!.IsFirst = true;
         }
     }
 
-    // Of no client, whose id is never empty.
     private static void Probe(DbConnection connection)
     {
         connection.Execute("INSERT INTO used_assertions (client_id, jti_hash, keep_until) VALUES ('', @hash, 0)", ("@hash", RandomNumberGenerator.GetBytes(32)));

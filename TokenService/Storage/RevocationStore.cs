@@ -13,6 +13,8 @@ namespace TokenService.Storage;
 /// </summary>
 public sealed class RevocationStore : IDisposable
 {
+    // Together with what the note of an assertion may have taken before, less than 3 seconds.
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(0.9);
     private static readonly TimeSpan s_kept = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan s_longestLifetime = TimeSpan.FromHours(24);
 
@@ -26,7 +28,7 @@ public sealed class RevocationStore : IDisposable
     /// <param name="clock">The clock.</param>
     /// <param name="tell">Told when the store begins not to take the notes, and why; and, with nothing, when it takes them again.</param>
     public RevocationStore(StoreDataSource dataSource, RevokedTokens revoked, TimeProvider clock, Action<StoreFault?> tell)
-        => (_revoked, _clock, _notes) = (revoked, clock, new(dataSource, "revoked tokens", clock, Turn.Revocations, Turn.Revocations, Insert, RemoveOld, Probe, tell));
+        => (_revoked, _clock, _notes) = (revoked, clock, new(dataSource, "revoked tokens", clock, s_patience, Turn.Revocations, Turn.Revocations, Insert, RemoveOld, Probe, tell));
 
     /// <summary>Revokes a token.</summary>
     /// <returns>Whether it is revoked, so that a crash does not undo it; where not, it is in doubt and may be tried again.</returns>
