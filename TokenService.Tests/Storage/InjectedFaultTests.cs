@@ -41,7 +41,7 @@ public sealed class InjectedFaultTests(ITestOutputHelper output) : IDisposable
         {
             var work = s_work[point % s_work.Length];
             var call = s_calls[point / s_work.Length % s_calls.Length];
-            var first = random.Next(1, 1 + (point < 8 ? 3 : 12));
+            var first = random.Next(1, 1 + (call.StartsWith("rename", StringComparison.Ordinal) ? 2 : call.StartsWith("fdata", StringComparison.Ordinal) ? 6 : 12));
             var inject = $"inject={call}:when={first}{(random.Next(2) == 0 ? "+" : "")}";
             using var folder = new TemporaryFolder();
             var outcome = await Work(folder, work, inject);

@@ -87,7 +87,7 @@ internal sealed class Ledger
         _faults.Should().BeEmpty();
         using var http = new HttpClient { BaseAddress = service };
         var keys = new JsonWebKeySet(await http.GetStringAsync(new Uri("/.well-known/jwks.json", UriKind.Relative)));
-        keys.Keys.Select(key => key.Kid).Should().Contain(_kids.Keys, "they were published");
+        _kids.Keys.Except(keys.Keys.Select(key => key.Kid)).Should().BeEmpty("all of them were published");
         foreach (var (clientId, secret) in _secrets.ToCheck(all))
         {
             var answer = await Post(http, "/oauth2/token", Grant, $"{clientId}:{secret}");
@@ -205,11 +205,11 @@ internal sealed class Ledger
 
         public void Add(T note) => _notes.Enqueue(note);
 
-        public IEnumerable<T> ToCheck(bool all)
+        public List<T> ToCheck(bool all)
         {
             var notes = _notes.ToArray();
             var old = notes[.._checked];
-            var toCheck = notes[_checked..].Concat(all ? old : Random.Shared.GetItems(old, Math.Min(MostOld, old.Length)));
+            var toCheck = notes[_checked..].Concat(all ? old : old.OrderBy(_ => Random.Shared.Next()).Take(MostOld)).ToList();
             _checked = notes.Length;
             return toCheck;
         }
