@@ -269,7 +269,7 @@ public sealed class KillTests(ITestOutputHelper output) : IDisposable
         return kids;
     }
 
-    private static string Numbered(int n) => Ledger.File.Replace(
+    internal static string Numbered(int n) => Ledger.File.Replace(
         "\"clients\": [",
         $$"""
         "clients": [ { "client_id": "first-{{n}}", "client_secret": "{{AssertionClients.BasicSecret}}", "scope": "catalog.read" },
@@ -281,9 +281,9 @@ public sealed class KillTests(ITestOutputHelper output) : IDisposable
         => (await TokenQueries.Post(service, "/oauth2/token", "grant_type=client_credentials", $"{clientId}:{AssertionClients.BasicSecret}")).Status == 200;
 
     // Acknowledged is what was printed whole, whether the command lived to its end or not.
-    private static string? Line(Finished killed) => killed.Output.EndsWith('\n') ? killed.Output.Trim() : null;
+    internal static string? Line(Finished killed) => killed.Output.EndsWith('\n') ? killed.Output.Trim() : null;
 
-    private static async Task<Finished> RunKilled(string[] args, TimeSpan after)
+    internal static async Task<Finished> RunKilled(string[] args, TimeSpan after)
     {
         using var process = Process.Start(new ProcessStartInfo(Repository.Program, args) { RedirectStandardOutput = true, RedirectStandardError = true })!;
         var (printed, error) = (process.StandardOutput.ReadToEndAsync(), process.StandardError.ReadToEndAsync());

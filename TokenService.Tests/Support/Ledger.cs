@@ -42,6 +42,9 @@ internal sealed class Ledger
         """,
         StringComparison.Ordinal);
 
+    /// <summary>The issuer of all services that are used, where it is not the address of the one.</summary>
+    public string? Issuer { get; init; }
+
     /// <summary>How many of each kind.</summary>
     public string Summary
         => $"{_secrets.Count} secrets, {_used.Count} assertions, {_revoked.Count} revocations, {_tokens.Count} tokens, {_kids.Count} keys";
@@ -145,7 +148,7 @@ internal sealed class Ledger
         switch (what)
         {
             case 0:
-                var assertion = new AssertionDraft(AssertionClients.KeyJob, http.BaseAddress!.ToString().TrimEnd('/'), DateTimeOffset.UtcNow)
+                var assertion = new AssertionDraft(AssertionClients.KeyJob, Issuer ?? http.BaseAddress!.ToString().TrimEnd('/'), DateTimeOffset.UtcNow)
                     .With("exp", DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 590).WithHeader("kid", "2").SignedBy(AssertionClients.P256, "ES256");
                 if (Done(await Post(http, "/oauth2/token", AssertionDraft.Form(assertion))))
                 {
@@ -183,7 +186,7 @@ internal sealed class Ledger
         async Task<string?> Token()
         {
             var answer = await Post(http, "/oauth2/token", Grant, Basic);
-            if (answer.Status == 503)
+            if (answer.Status == 503 && !answer.IsTooBusy)
             {
                 _faults.Enqueue($"A token by secret was refused: {answer.Body}");
             }

@@ -86,7 +86,8 @@ internal static class LoadClients
     private static byte[] Post(string form, string header) => Encoding.ASCII.GetBytes(
         $"POST /oauth2/token HTTP/1.1\r\nHost: x\r\nContent-Type: application/x-www-form-urlencoded\r\n{header}Content-Length: {form.Length}\r\n\r\n{form}");
 
-    private sealed class Client(int port) : IDisposable
+    /// <summary>One that sends the next request when the last one is answered, on a connection that stays.</summary>
+    internal sealed class Client(int port) : IDisposable
     {
         private readonly byte[] _buffer = new byte[16 * 1024];
         private Socket? _socket;

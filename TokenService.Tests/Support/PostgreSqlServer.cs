@@ -193,3 +193,10 @@ internal sealed class NeedsPostgreSqlTheoryAttribute : TheoryAttribute
         }
     }
 }
+
+/// <summary>A test that needs other programs (their names separated by spaces) as well; reported as skipped where one is missing.</summary>
+internal sealed class NeedsPostgreSqlFactWithAttribute : FactAttribute
+{
+    public NeedsPostgreSqlFactWithAttribute(string programs, string install)
+        => Skip = new NeedsPostgreSqlFactAttribute().Skip ?? new NeedsFactAttribute(programs, install).Skip;
+}

@@ -99,6 +99,9 @@ internal sealed record Answer(int Status, HttpResponseMessage Response, string B
 
     public string? Error => Json.TryGetProperty("error", out var error) ? error.GetString() : null;
 
+    /// <summary>Whether the service had more to do than it can, and so did not look at the request: what a machine that is shared may answer at any time.</summary>
+    public bool IsTooBusy => Status == 503 && Body.Contains("more requests than it can answer", StringComparison.Ordinal);
+
     public string AccessToken => Json.GetProperty("access_token").GetString()!;
 
     public static async Task<Answer> Of(HttpResponseMessage response)

@@ -1,6 +1,7 @@
 using System;
 using System.Data;
 using System.Data.Common;
+using System.Diagnostics;
 using System.Threading;
 using System.Threading.Tasks;
 using Npgsql;
@@ -11,8 +12,9 @@ namespace TokenService.Storage;
 /// <summary>Connections to a PostgreSQL database that several replicas share. They share nothing else.</summary>
 /// <remarks>
 /// Writers take turns by advisory locks, which end with their transactions; a replica that is frozen in the middle of one loses its turn after
-/// two seconds where requests wait for it, and after ten otherwise. What the driver is told beyond the operator's connection string: how long to wait, so that no request and no watch waits
-/// for a server that does not answer; with several hosts, to look for the one that takes writes, and to look again each second.
+/// two seconds where requests wait for it, and after five otherwise. What the driver is told beyond the operator's connection string: how long
+/// to wait, so that no request and no watch waits for a server that does not answer; with several hosts, to look for the one that takes writes,
+/// and to look again each second.
 /// </remarks>
 public sealed class PostgreSqlDataSource : StoreDataSource
 {
@@ -24,6 +26,9 @@ public sealed class PostgreSqlDataSource : StoreDataSource
     private const int OldestMajorVersion = 13;
     private const int WaitSeconds = 2;
     private const int LongWaitSeconds = 10;
+
+    // Shorter than the others wait: who is frozen, or gone with the machine, has no turn for longer than that.
+    private const int IdleTurnSeconds = 5;
 
     // How long there may be no announcement before the connection is tried.
     private static readonly TimeSpan s_silence = TimeSpan.FromSeconds(20);
@@ -54,7 +59,7 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         var store = new PostgreSqlDataSource(inner, name);
         try
         {
-            using var connection = store.OpenConnection();
+            using var connection = store.OpenPatiently();
             if (((NpgsqlConnection)connection).PostgreSqlVersion.Major < OldestMajorVersion)
             {
                 throw new OperatorFaultException($"The store {name} is PostgreSQL {connection.ServerVersion}; {OldestMajorVersion} or later is needed.");
@@ -92,7 +97,7 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         // A server that is set up to acknowledge what is not yet on its disk must not do so here.
         using var wait = connection.Command(
             $"""
-            SELECT set_config('idle_in_transaction_session_timeout', '{(requestsWait ? WaitSeconds : LongWaitSeconds)}s', true),
+            SELECT set_config('idle_in_transaction_session_timeout', '{(requestsWait ? WaitSeconds : IdleTurnSeconds)}s', true),
                 CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END,
                 {(turn.Together ? "pg_advisory_xact_lock_shared" : "pg_advisory_xact_lock")}({LockSpace}, {turn.Number})
             """,
@@ -160,6 +165,24 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         }
 
         base.Dispose(disposing);
+    }
+
+    // No request waits for a start or a command: on a busy machine they may take longer.
+    private DbConnection OpenPatiently()
+    {
+        var since = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            try
+            {
+                return OpenConnection();
+            }
+            catch (NpgsqlException fault) when (
+                fault.InnerException is TimeoutException && Stopwatch.GetElapsedTime(since) < TimeSpan.FromSeconds(LongWaitSeconds - WaitSeconds))
+            {
+                // Once more.
+            }
+        }
     }
 
     private static (NpgsqlDataSource, string Name) Parse(string connectionString)

@@ -40,6 +40,8 @@ public sealed class StoreWatch(Store store, StoreHealth health, TimeSpan maxStal
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(3);
     private static readonly TimeSpan s_staleRetry = TimeSpan.FromSeconds(5);
 
+    private readonly Lock _reading = new();
+
     // In monotonic time.
     private long _answeredAt = clock.GetTimestamp();
     private volatile bool _answers = true;
@@ -70,6 +72,15 @@ public sealed class StoreWatch(Store store, StoreHealth health, TimeSpan maxStal
 
     /// <summary>Reads the store again if it has changed.</summary>
     public void Refresh()
+    {
+        // One after the other: what one has read that began earlier would take the place of what is newer.
+        lock (_reading)
+        {
+            Look();
+        }
+    }
+
+    private void Look()
     {
         try
         {
