@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Concurrent;
 using System.Collections.Generic;
+using System.Diagnostics;
 using System.Linq;
 using System.Net.Http;
 using System.Threading;
@@ -24,10 +25,14 @@ internal sealed class Ledger
 
     private readonly Notes<(string ClientId, string Secret)> _secrets = new();
     private readonly Notes<string> _used = new();
+    private readonly Notes<string> _doubtful = new();
     private readonly Notes<string> _revoked = new();
     private readonly Notes<string> _tokens = new();
     private readonly ConcurrentDictionary<string, bool> _kids = new();
     private readonly ConcurrentQueue<string> _faults = new();
+    private readonly ConcurrentQueue<(long At, string What)> _unavailable = new();
+    private long _slowest;
+    private long _unanswered;
 
     /// <summary>The clients of <see cref="AssertionClients"/>, and one that may ask about all tokens.</summary>
     public static string File { get; } = AssertionClients.File.Replace(
@@ -49,6 +54,15 @@ internal sealed class Ledger
 
     public int Keys => _kids.Count;
 
+    /// <summary>How long the slowest answer took.</summary>
+    public TimeSpan Slowest => TimeSpan.FromTicks(Interlocked.Read(ref _slowest));
+
+    /// <summary>How many requests nobody answered.</summary>
+    public long Unanswered => Interlocked.Read(ref _unanswered);
+
+    /// <summary>When (<see cref="Stopwatch.GetTimestamp"/>) a request that needs the store was answered with 503.</summary>
+    public IReadOnlyCollection<(long At, string What)> Unavailable => _unavailable;
+
     /// <summary>A client was added, or got a new secret, and this was printed.</summary>
     public void Secret(string clientId, string secret) => _secrets.Add((clientId, secret));
 
@@ -59,7 +73,10 @@ internal sealed class Ledger
     /// Uses a service until the end, and writes down what it acknowledges. A request that is not answered, or with 503, is neither acknowledged
     /// nor refused; every other answer than the right one is a fault.
     /// </summary>
-    public async Task Use(Uri service, CancellationToken end)
+    /// <param name="service">The service.</param>
+    /// <param name="end">The end.</param>
+    /// <param name="pause">How long to wait after each answer.</param>
+    public async Task Use(Uri service, CancellationToken end, TimeSpan pause = default)
     {
         using var http = new HttpClient { BaseAddress = service };
         for (var i = 0; !end.IsCancellationRequested; i++)
@@ -67,10 +84,15 @@ internal sealed class Ledger
             try
             {
                 await Use(http, i % 4);
+                if (pause > TimeSpan.Zero)
+                {
+                    await Task.Delay(pause, CancellationToken.None);
+                }
             }
             catch (HttpRequestException)
             {
                 // Nobody answered.
+                Interlocked.Increment(ref _unanswered);
                 await Task.Delay(10, CancellationToken.None);
             }
         }
@@ -97,6 +119,13 @@ internal sealed class Ledger
             (answer.Status, answer.Error).Should().Be((401, "invalid_client"), "it was used");
         }
 
+        foreach (var assertion in _doubtful.ToCheck(all: false))
+        {
+            // Nobody knows whether it was used; now it is.
+            (await Post(http, "/oauth2/token", AssertionDraft.Form(assertion))).Status.Should().BeOneOf(200, 401);
+            (await Post(http, "/oauth2/token", AssertionDraft.Form(assertion))).Status.Should().Be(401, "it may be accepted once");
+        }
+
         foreach (var token in _revoked.ToCheck(all))
         {
             var answer = await Post(http, TokenQueries.Introspection, $"token={token}", Asker);
@@ -121,6 +150,10 @@ internal sealed class Ledger
                 if (Done(await Post(http, "/oauth2/token", AssertionDraft.Form(assertion))))
                 {
                     _used.Add(assertion);
+                }
+                else
+                {
+                    _doubtful.Add(assertion);
                 }
 
                 break;
@@ -161,7 +194,13 @@ internal sealed class Ledger
 
     private bool Done(Answer answer)
     {
-        if (answer.Status is not (200 or 503))
+        if (answer.Status == 503)
+        {
+            _unavailable.Enqueue((Stopwatch.GetTimestamp(), answer.Body));
+        }
+
+        if (answer.Status is not (200 or 503)
+            || (answer.Status == 503 && (answer.Error != "temporarily_unavailable" || answer.Response.Headers.RetryAfter is null)))
         {
             _faults.Enqueue($"{answer.Status}: {answer.Body}");
         }
@@ -179,8 +218,9 @@ internal sealed class Ledger
             ValidTypes = ["at+jwt"],
         })).IsValid;
 
-    private static async Task<Answer> Post(HttpClient http, string path, string form, string? basic = null)
+    private async Task<Answer> Post(HttpClient http, string path, string form, string? basic = null)
     {
+        var since = Stopwatch.GetTimestamp();
         using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(path, UriKind.Relative)) { Content = RunningService.Form(form) };
         if (basic is not null)
         {
@@ -188,7 +228,14 @@ internal sealed class Ledger
         }
 
         using var response = await http.SendAsync(request);
-        return await Answer.Of(response);
+        var answer = await Answer.Of(response);
+        var took = Stopwatch.GetElapsedTime(since).Ticks;
+        for (var slowest = Interlocked.Read(ref _slowest); took > slowest; slowest = Interlocked.Read(ref _slowest))
+        {
+            Interlocked.CompareExchange(ref _slowest, took, slowest);
+        }
+
+        return answer;
     }
 
     private sealed class Notes<T>

@@ -171,11 +171,25 @@ internal sealed class PostgreSqlServer : IAsyncDisposable
 /// <summary>A test that needs PostgreSQL's programs; reported as skipped where there are none.</summary>
 internal sealed class NeedsPostgreSqlFactAttribute : FactAttribute
 {
+    public const string Missing = "needs PostgreSQL: apt-get install postgresql";
+
     public NeedsPostgreSqlFactAttribute()
     {
         if (PostgreSqlServer.Programs is null)
         {
-            Skip = "needs PostgreSQL: apt-get install postgresql";
+            Skip = Missing;
+        }
+    }
+}
+
+/// <summary>The same with data.</summary>
+internal sealed class NeedsPostgreSqlTheoryAttribute : TheoryAttribute
+{
+    public NeedsPostgreSqlTheoryAttribute()
+    {
+        if (PostgreSqlServer.Programs is null)
+        {
+            Skip = NeedsPostgreSqlFactAttribute.Missing;
         }
     }
 }

@@ -11,7 +11,7 @@ namespace TokenService.Storage;
 /// <summary>Connections to a PostgreSQL database that several replicas share. They share nothing else.</summary>
 /// <remarks>
 /// Writers take turns by advisory locks, which end with their transactions; a replica that is frozen in the middle of one loses its turn after
-/// ten seconds. What the driver is told beyond the operator's connection string: how long to wait, so that no request and no watch waits
+/// two seconds where requests wait for it, and after ten otherwise. What the driver is told beyond the operator's connection string: how long to wait, so that no request and no watch waits
 /// for a server that does not answer; with several hosts, to look for the one that takes writes, and to look again each second.
 /// </remarks>
 public sealed class PostgreSqlDataSource : StoreDataSource
@@ -68,7 +68,7 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         catch (DbException fault)
         {
             store.Dispose();
-            throw new OperatorFaultException($"The store {name} cannot be opened: {StoreTransaction.Reason(fault)}", fault);
+            throw new OperatorFaultException($"The store {name} cannot be opened: {StoreTransaction.Reason(fault)}{StoreFault.Advice(fault)}", fault);
         }
 
         return store;
@@ -85,17 +85,20 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         // Each statement sees what was committed before it: also what the one before has written that this one waited for.
         var transaction = connection.BeginTransaction(IsolationLevel.ReadCommitted);
 
+        // No request waits for the other turns, and one before may have a large file to write. A replica that stops answering, or that is cut off,
+        // in the middle of a turn that requests wait for must not hold up the others for long.
+        var requestsWait = turn.Number == Turn.Assertions.Number || turn == Turn.Revocations;
+
         // A server that is set up to acknowledge what is not yet on its disk must not do so here.
         using var wait = connection.Command(
             $"""
-            SELECT set_config('idle_in_transaction_session_timeout', '{LongWaitSeconds}s', true),
+            SELECT set_config('idle_in_transaction_session_timeout', '{(requestsWait ? WaitSeconds : LongWaitSeconds)}s', true),
                 CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END,
                 {(turn.Together ? "pg_advisory_xact_lock_shared" : "pg_advisory_xact_lock")}({LockSpace}, {turn.Number})
             """,
             []);
-        if (turn.Number != Turn.Assertions.Number && turn != Turn.Revocations)
+        if (!requestsWait)
         {
-            // No request waits for the others, and one before may have a large file to write.
             wait.CommandTimeout = LongWaitSeconds;
         }
 
@@ -106,9 +109,8 @@ public sealed class PostgreSqlDataSource : StoreDataSource
     internal override int Follow()
     {
         // A server that was restarted, promoted or restored has another time; a table that was restored has another number.
-        using var connection = OpenConnection();
-        var identity = connection.QuerySingle<string>(
-            "SELECT EXTRACT(EPOCH FROM pg_postmaster_start_time())::TEXT || ' ' || 'revoked_tokens'::REGCLASS::OID::TEXT");
+        var identity = StoreTransaction.Read(this, connection => connection.QuerySingle<string>(
+            "SELECT EXTRACT(EPOCH FROM pg_postmaster_start_time())::TEXT || ' ' || 'revoked_tokens'::REGCLASS::OID::TEXT"));
         lock (_lock)
         {
             if (identity != _identity)
@@ -183,7 +185,10 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         Preset("Application Name", () => settings.ApplicationName = "TokenService");
         Preset("Timeout", () => settings.Timeout = WaitSeconds);
         Preset("Command Timeout", () => settings.CommandTimeout = WaitSeconds);
-        Preset("Cancellation Timeout", () => settings.CancellationTimeout = 500);
+
+        // Whatever the operator says: a commit that waits for a standby, and is cancelled because it takes too long, is acknowledged by the
+        // server without the standby. So what is cancelled ends its connection, and nobody reads what the server answers after that.
+        settings.CancellationTimeout = -1;
         Preset("Maximum Pool Size", () => settings.MaxPoolSize = 16);
         if (settings.Host.Contains(',', StringComparison.Ordinal))
         {
@@ -193,7 +198,7 @@ public sealed class PostgreSqlDataSource : StoreDataSource
 
         try
         {
-            return (builder.EnableTransportSecurity().Build(), $"{settings.Database} at {settings.Host}:{settings.Port}");
+            return (builder.EnableTransportSecurity().Build(), $"{settings.Database} at {settings.Host}{(settings.Host.Contains(':', StringComparison.Ordinal) ? "" : $":{settings.Port}")}");
         }
         catch (Exception fault) when (fault is ArgumentException or InvalidOperationException or NotSupportedException)
         {

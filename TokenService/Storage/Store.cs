@@ -62,7 +62,7 @@ public sealed class Store : IDisposable
         catch (DbException fault)
         {
             dataSource.Dispose();
-            throw new OperatorFaultException($"The store {dataSource.Name} cannot be brought up to date: {StoreTransaction.Reason(fault)}", fault);
+            throw new OperatorFaultException($"The store {dataSource.Name} cannot be brought up to date: {StoreTransaction.Reason(fault)}{StoreFault.Advice(fault)}", fault);
         }
 
         return new Store(dataSource, settings);

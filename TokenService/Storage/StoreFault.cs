@@ -24,6 +24,17 @@ public sealed record StoreFault(string Reason, string Detail)
         },
         fault.Message);
 
+    /// <summary>What an operator is to do about a fault at the start, to complete a message; empty where that is plain.</summary>
+    internal static string Advice(Exception fault) => (fault as PostgresException)?.SqlState switch
+    {
+        "3D000" => "; make the database, or correct Database in ConnectionStrings:TokenService.",
+        "42501" => "; let the role of Username own the database, or grant it all on its tables.",
+        "53300" => "; raise max_connections of the server, or lower \"Maximum Pool Size\" in ConnectionStrings:TokenService.",
+        ['2', '8', ..] => "; correct Username and Password in ConnectionStrings:TokenService, or the server's pg_hba.conf.",
+        null when fault is NpgsqlException => "; start the server, or correct Host and Port in ConnectionStrings:TokenService.",
+        _ => "",
+    };
+
     private static string Of(int sqliteErrorCode) => sqliteErrorCode switch
     {
         5 or 6 => "it is locked by another program",
