@@ -167,24 +167,7 @@ public sealed class PostgreSqlFaultTests(ITestOutputHelper output)
             async () =>
             {
                 await Task.Delay(3000);
-                await using (var plain = new NpgsqlConnection($"{primary.ConnectionString("postgres")};Pooling=false;Command Timeout=1;Cancellation Timeout=5000"))
-                {
-                    await plain.OpenAsync();
-                    await using var transaction = await plain.BeginTransactionAsync();
-                    await using var create = new NpgsqlCommand("CREATE TABLE trap (a INT)", plain, transaction);
-                    await create.ExecuteNonQueryAsync();
-                    try
-                    {
-                        var since = Stopwatch.StartNew();
-                        transaction.Commit();
-                        output.WriteLine($"TRAP: acknowledged after {since.ElapsedMilliseconds} ms");
-                    }
-                    catch (Exception fault)
-                    {
-                        output.WriteLine($"TRAP: {fault}");
-                    }
-                }
-
+                await TheDriverAloneTakesItAsDone(primary);
                 Acknowledged().Should().Be(before);
                 await standby.Thaw();
             },
@@ -256,6 +239,17 @@ public sealed class PostgreSqlFaultTests(ITestOutputHelper output)
                 finished.Error.Should().ContainAll(says);
             }
         }
+    }
+
+    // The reason for what the service does about it.
+    private static async Task TheDriverAloneTakesItAsDone(PostgreSqlServer primary)
+    {
+        await using var connection = new NpgsqlConnection($"{primary.ConnectionString("postgres")};Pooling=false;Command Timeout=1;Cancellation Timeout=5000");
+        await connection.OpenAsync();
+        await using var transaction = await connection.BeginTransactionAsync();
+        await using var create = new NpgsqlCommand("CREATE TABLE on_the_primary_alone (a INT)", connection, transaction);
+        await create.ExecuteNonQueryAsync();
+        transaction.Commit();
     }
 
     // One that is not a superuser, so that the slots that the server keeps for those stay free.
@@ -398,7 +392,7 @@ public sealed class PostgreSqlFaultTests(ITestOutputHelper output)
             var settled = Stopwatch.GetTimestamp();
             await Task.Delay(1000);
             var refused = Ledger.Unavailable.Where(refused => refused.At > _settled).Select(refused => refused.At).ToList();
-            refused.Should().OnlyContain(at => at > began && at < settled);
+            refused.Should().NotContain(at => at < began || at > settled);
             _settled = settled;
             await Ledger.Check(_url);
             output.WriteLine(
