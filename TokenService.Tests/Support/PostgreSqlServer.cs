@@ -194,18 +194,6 @@ internal sealed class NeedsPostgreSqlTheoryAttribute : TheoryAttribute
     }
 }
 
-/// <summary>The same with data.</summary>
-internal sealed class NeedsPostgreSqlTheoryAttribute : TheoryAttribute
-{
-    public NeedsPostgreSqlTheoryAttribute()
-    {
-        if (PostgreSqlServer.Programs is null)
-        {
-            Skip = NeedsPostgreSqlFactAttribute.Missing;
-        }
-    }
-}
-
 /// <summary>A test that needs other programs (their names separated by spaces) as well; reported as skipped where one is missing.</summary>
 internal sealed class NeedsPostgreSqlFactWithAttribute : FactAttribute
 {

@@ -197,7 +197,7 @@ internal sealed class GroupCommit<TNote> : IDisposable
     {
         try
         {
-            StoreTransaction.Write(_dataSource, _patience, _turn, write);
+            StoreTransaction.Write(_dataSource, _turn, write);
             Tell(null);
             return true;
         }
