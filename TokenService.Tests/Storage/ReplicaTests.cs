@@ -68,8 +68,6 @@ public sealed class ReplicaTests(OwnPostgreSqlServer own, ITestOutputHelper outp
                 (again.Status, again.Error).Should().Be((401, "invalid_client"));
             }
         }
-
-        StoreFile.Number(replicas.Folder, "SELECT COUNT(*) FROM used_assertions").Should().BeInRange(tokens, Assertions);
     }
 
     [NeedsPostgreSqlFact]
