@@ -82,7 +82,7 @@ public static class Program
         builder.Services.AddKnownProxies(settings.KnownProxies);
         TlsCertificates.Use(builder, Logger);
         builder.Services.AddSingleton(services => new ConnectionTable(
-            WebServerLimits.MostConnections, clock, Logger(services).ConnectionsGaveWay));
+            WebServerLimits.MostConnections, TimeProvider.System, Logger(services).ConnectionsGaveWay));
         ConfigureHost(builder);
         builder.Logging.UseConsole(settings.Development);
         var app = builder.Build();
@@ -99,7 +99,7 @@ public static class Program
         var revocations = new RevocationStore(
             store.DataSource, watch.Revoked, clock, Telling("revocations cannot be noted in the store", logger.RevocationsNotNoted));
         var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
-        var admission = new Admission(Environment.ProcessorCount, clock, logger.Overloaded);
+        var admission = new Admission(Environment.ProcessorCount, TimeProvider.System, logger.Overloaded);
         var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, clock, logger);
 
         stop.Use(app);
@@ -116,7 +116,7 @@ public static class Program
         {
             admission.Dispose();
             keySets.Dispose();
-            if (stop.Dispose(replay, revocations, kept, uses))
+            if (stop.End(replay, revocations, kept, uses))
             {
                 store.Dispose();
             }

@@ -5,6 +5,7 @@
 
 Both have the same tables. What is encrypted stays so, under the same master key. Refusals, which explain tells, stay behind.
 """
+import pathlib
 import sqlite3
 import sys
 
@@ -21,9 +22,14 @@ def literal(value):
     return str(value) if isinstance(value, int) else "'" + value.replace("'", "''") + "'"
 
 
-store = sqlite3.connect(f"file:{sys.argv[1]}?mode=ro", uri=True)
+store = sqlite3.connect(f"{pathlib.Path(sys.argv[1]).resolve().as_uri()}?mode=ro", uri=True)
 store.row_factory = sqlite3.Row
 print("SET client_encoding = 'UTF8'; SET standard_conforming_strings = on; BEGIN;")
+# A second set of clients or keys is not merged into the first: the younger key would sign at once, unknown to verifiers.
+print("""DO $$ BEGIN
+IF EXISTS (SELECT 1 FROM signing_keys) OR EXISTS (SELECT 1 FROM clients) OR EXISTS (SELECT 1 FROM resources) THEN
+    RAISE EXCEPTION 'The PostgreSQL store is not empty; make the database anew, and only its tables (clients list).';
+END IF; END $$;""")
 for table in TABLES:
     # The database numbers revoked tokens itself.
     for row in store.execute(f"SELECT * FROM {table}" + (" ORDER BY id" if table == "revoked_tokens" else "")):

@@ -29,6 +29,7 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
 
     private readonly TemporaryFolder _folder = new();
     private readonly int _port = RunningProgram.FreePort();
+    private int _tlsPort;
 
     public void Dispose() => _folder.Dispose();
 
@@ -97,6 +98,8 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
     [Fact]
     public async Task Slow_and_half_open_connections_hold_nobody_up_and_are_closed_within_15_seconds()
     {
+        TestCertificate.Make("localhost").Write(_folder.Path);
+        _tlsPort = RunningProgram.FreePort();
         await using var program = await Serve();
         await Good(2);
         var before = await Good(4);
@@ -106,7 +109,13 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
         var clock = Stopwatch.StartNew();
         for (var i = 0; i < LongForm.Of(500, 5_000); i++)
         {
-            slow.Add(Slow((i % 3) switch { 0 => "", 1 => "POST /oauth2/token HTTP/1.1\r\nHost: x\r\nX-", _ => "\u0016\u0003\u0001" }, drips: i % 3 == 1));
+            // Nothing at all, headers that never end, a TLS handshake that never goes on.
+            slow.Add((i % 3) switch
+            {
+                0 => Slow("", drips: false),
+                1 => Slow("POST /oauth2/token HTTP/1.1\r\nHost: x\r\nX-", drips: true),
+                _ => Slow("\u0016\u0003\u0001\u0001\u0000", drips: false, _tlsPort),
+            });
         }
 
         for (var i = 0; i < LongForm.Of(100, 1_000); i++)
@@ -129,11 +138,43 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
         output.WriteLine($"descriptors {descriptors}, then {held}, then {left}");
         during.Others(200).Should().Be(0);
         during.Percentile(200, 99).Should().BeLessThan(Math.Max(50, 3 * before.Percentile(200, 99)));
-        held.Should().BeGreaterThan(descriptors + 300, "they are there all the while");
-        ends.Max().Should().BeLessThan(TimeSpan.FromSeconds(15));
+        held.Should().BeGreaterThan(descriptors + (int)(0.9 * slow.Count), "they are there all the while");
+        ends.Max().Should().BeLessThan(TimeSpan.FromSeconds(17), "15 seconds, and what a busy machine takes");
         left.Should().BeLessThanOrEqualTo(descriptors + 16);
 
         Task<LoadResult> Good(int seconds) => LoadClients.Run(_port, 4, TimeSpan.FromSeconds(seconds), () => s_token, rate: 200);
+    }
+
+    [Fact]
+    public async Task A_connection_whose_answers_are_not_read_is_closed()
+    {
+        await using var service = await RunningService.Start();
+        var requests = Encoding.ASCII.GetBytes(
+            string.Concat(Enumerable.Repeat("GET /.well-known/oauth-authorization-server HTTP/1.1\r\nHost: x\r\n\r\n", 100)));
+
+        var ends = await Task.WhenAll(Enumerable.Range(0, 10).Select(async _ =>
+        {
+            using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp) { ReceiveBufferSize = 4096 };
+            await socket.ConnectAsync("127.0.0.1", service.Url.Port);
+            var since = Stopwatch.StartNew();
+            try
+            {
+                // Until nothing fits any more, here, there and in between.
+                while (since.Elapsed < TimeSpan.FromSeconds(60))
+                {
+                    await socket.SendAsync(requests);
+                }
+            }
+            catch (SocketException)
+            {
+                // Closed.
+            }
+
+            return since.Elapsed;
+        }));
+
+        output.WriteLine($"closed after {ends.Min().TotalSeconds:0.0} to {ends.Max().TotalSeconds:0.0} s");
+        ends.Max().Should().BeLessThan(TimeSpan.FromSeconds(40));
     }
 
     [NeedsFact("prlimit", "apt-get install util-linux")]
@@ -145,7 +186,7 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
         {
             while (!end.IsCancellationRequested)
             {
-                await Slow("", drips: false, end.Token);
+                await Slow("", drips: false, cancellation: end.Token);
                 await Task.Delay(500, CancellationToken.None);
             }
         })).ToList();
@@ -169,7 +210,7 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
 
         output.WriteLine($"{good} of {tries} got through, the slowest in {slowest.TotalMilliseconds:0} ms; {held} descriptors, then {Descriptors(program)}; after: {after}");
         ((double)good).Should().BeGreaterThan(0.6 * tries);
-        held.Should().BeLessThan(256);
+        held.Should().BeLessThan(256 - 16, "there is room left for files");
         after.Others(200).Should().Be(0);
         after.Count(200).Should().BePositive();
     }
@@ -203,23 +244,24 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
             """);
         string[] line =
         [
-            .. before, Repository.Program, $"--contentRoot={_folder.Path}", "--environment=Production", $"--urls=http://127.0.0.1:{_port}",
+            .. before, Repository.Program, $"--contentRoot={_folder.Path}", "--environment=Production", $"--urls=http://127.0.0.1:{_port}{(_tlsPort > 0 ? $";https://127.0.0.1:{_tlsPort}" : "")}",
+            .. (_tlsPort > 0 ? (string[])["--Kestrel:Certificates:Default:Path=tls.crt", "--Kestrel:Certificates:Default:KeyPath=tls.key"] : []),
             $"--TokenService:Issuer=http://127.0.0.1:{_port}", $"--TokenService:ApplyFile={_folder.Write("clients.json", clients)}",
         ];
         return RunningProgram.Start(line[0], line[1..], new($"http://127.0.0.1:{_port}/health/ready"), _folder.Path);
     }
 
     // How long it was open.
-    private async Task<TimeSpan> Slow(string begin, bool drips, CancellationToken cancellation = default)
+    private async Task<TimeSpan> Slow(string begin, bool drips, int port = 0, CancellationToken cancellation = default)
     {
         using var socket = new Socket(SocketType.Stream, ProtocolType.Tcp);
         var buffer = new byte[1024];
         var since = Stopwatch.StartNew();
         try
         {
-            await socket.ConnectAsync("127.0.0.1", _port, cancellation);
+            await socket.ConnectAsync("127.0.0.1", port > 0 ? port : _port, cancellation);
             since.Restart();
-            await socket.SendAsync(Encoding.ASCII.GetBytes(begin), cancellation);
+            await socket.SendAsync(Encoding.Latin1.GetBytes(begin), cancellation);
             using var closed = new CancellationTokenSource();
             var dripping = drips ? Drip(socket, closed.Token) : Task.CompletedTask;
             try

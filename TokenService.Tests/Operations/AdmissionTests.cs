@@ -62,7 +62,7 @@ public sealed class AdmissionTests : IDisposable
         using var gone = new CancellationTokenSource();
         var first = await Enter();
         var late = Enter();
-        _time.Advance(TimeSpan.FromMilliseconds(201));
+        _time.Advance(TimeSpan.FromMilliseconds(1001));
         var left = Enter(gone.Token);
         var good = Enter();
         await gone.CancelAsync();
@@ -113,15 +113,32 @@ public sealed class AdmissionTests : IDisposable
         _admission.PaceRefusal().IsCompleted.Should().BeTrue();
         _time.Advance(TimeSpan.FromMilliseconds(1));
         _admission.PaceRefusal().IsCompleted.Should().BeTrue("one a millisecond is within the pace");
+        _time.Advance(TimeSpan.FromMilliseconds(1));
 
         var paced = Enumerable.Range(0, 100).Select(_ => _admission.PaceRefusal()).ToList();
         paced.Count(refusal => !refusal.IsCompleted).Should().BeInRange(97, 99);
-        _time.Advance(TimeSpan.FromMilliseconds(70));
+        _time.Advance(TimeSpan.FromMilliseconds(110));
         await Task.WhenAll(paced).WaitAsync(TimeSpan.FromSeconds(10));
 
         var many = Enumerable.Range(0, 10 * Admission.RefusalsPerCore).Select(_ => _admission.PaceRefusal()).ToList();
         _time.Advance(TimeSpan.FromSeconds(1.01));
         await Task.WhenAll(many).WaitAsync(TimeSpan.FromSeconds(10));
+    }
+
+    [Fact]
+    public async Task The_pace_of_refusals_goes_by_what_was_computed_in_the_second_before()
+    {
+        for (var i = 0; i < 5_000; i++)
+        {
+            (await Enter())!.Dispose();
+        }
+
+        _time.Advance(TimeSpan.FromSeconds(1));
+        foreach (var _ in Enumerable.Range(0, 100))
+        {
+            _admission.PaceRefusal().IsCompleted.Should().BeTrue("two may be refused for each that was computed");
+            _time.Advance(TimeSpan.FromSeconds(1.0 / (Admission.RefusalsPerTurn * 5_000)));
+        }
     }
 
     [Fact]
@@ -131,7 +148,12 @@ public sealed class AdmissionTests : IDisposable
         _ = _admission.PaceRefusal();
         _told.Should().Be(0);
 
-        _time.Advance(TimeSpan.FromSeconds(10));
+        for (var second = 0; second < 10; second++)
+        {
+            _told.Should().Be(0);
+            _time.Advance(TimeSpan.FromSeconds(1));
+        }
+
         _told.Should().Be(2);
         _time.Advance(TimeSpan.FromSeconds(10));
         _told.Should().Be(2);

@@ -31,7 +31,7 @@ internal static class StoreFile
         var connection = Open(folder);
         Scalar(connection, folder.Database is null
             ? "BEGIN IMMEDIATE"
-            : $"SELECT pg_advisory_lock({PostgreSqlDataSource.LockSpace}, turn) FROM generate_series(1, 6) AS turn");
+            : $"SELECT pg_advisory_lock({PostgreSqlDataSource.LockSpace}, turn) FROM generate_series(1, 5) AS turn");
         return connection;
     }
 

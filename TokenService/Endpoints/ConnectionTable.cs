@@ -8,12 +8,13 @@ using Microsoft.AspNetCore.Connections;
 namespace TokenService.Endpoints;
 
 /// <summary>
-/// All connections, and which of them wait for a request. One that has not brought its first whole request in time is closed; when
-/// connections run short, the one that has waited longest gives way to the next that comes.
+/// All connections, and what they wait for. One that has not brought its first whole request in time is closed, and so is one whose requests
+/// get nowhere, since their bodies do not come or their answers are not read. When connections run short, one gives way to the next that
+/// comes: the oldest that has brought no request yet, else the one that has been idle longest, else the one that has got nowhere longest.
 /// </summary>
 /// <remarks>
 /// The web server's own time limits begin with the first byte of a request, and do not count what never sends one or never finishes its TLS
-/// handshake. No limit for each source address: behind a proxy all have the same.
+/// handshake; and they give a reader that does not read the more time, the more is on its way to it. No limit for each source address: behind a proxy all have the same.
 /// </remarks>
 public sealed class ConnectionTable : IDisposable
 {
@@ -21,8 +22,13 @@ public sealed class ConnectionTable : IDisposable
     /// <remarks>Longer than the web server waits for headers: it says so in an answer, here a connection only ends.</remarks>
     internal static readonly TimeSpan FirstRequest = TimeSpan.FromSeconds(12);
 
-    // Whoever means well has sent the request by then.
+    /// <summary>How long a connection may be without a request that begins or ends while it has any.</summary>
+    /// <remarks>Ten seconds for the body, three for the store, one for a refusal that has to wait.</remarks>
+    internal static readonly TimeSpan Request = TimeSpan.FromSeconds(15);
+
+    // Whoever means well has sent the request by then, or has its answer.
     private static readonly TimeSpan s_grace = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_requestGrace = TimeSpan.FromSeconds(4);
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
     private readonly int _most;
@@ -31,6 +37,7 @@ public sealed class ConnectionTable : IDisposable
     private readonly Lock _lock = new();
     private readonly LinkedList<Connection> _new = new();
     private readonly LinkedList<Connection> _idle = new();
+    private readonly LinkedList<Connection> _busy = new();
     private readonly ITimer _timer;
     private int _count;
     private int _gaveWay;
@@ -92,7 +99,10 @@ public sealed class ConnectionTable : IDisposable
     public void Dispose() => _timer.Dispose();
 
     private Connection? LongestWaiting()
-        => _new.First?.Value is { } connection && connection.HasWaited(s_grace) ? connection : (_idle.First ?? _new.First)?.Value;
+        => First(_new, s_grace) ?? First(_idle, TimeSpan.Zero) ?? First(_busy, s_requestGrace) ?? First(_new, TimeSpan.Zero);
+
+    private static Connection? First(LinkedList<Connection> line, TimeSpan waited)
+        => line.First?.Value is { } connection && connection.HasWaited(waited) ? connection : null;
 
     private void CloseLate()
     {
@@ -101,7 +111,7 @@ public sealed class ConnectionTable : IDisposable
         lock (_lock)
         {
             (gaveWay, _gaveWay) = (_gaveWay, 0);
-            while (_new.First?.Value is { } connection && connection.HasWaited(FirstRequest))
+            while ((First(_new, FirstRequest) ?? First(_busy, Request)) is { } connection)
             {
                 connection.Forget();
                 late.Add(connection);
@@ -135,8 +145,12 @@ public sealed class ConnectionTable : IDisposable
 
         public void Wait(LinkedList<Connection> line)
         {
-            _since = _table._clock.GetTimestamp();
-            line.AddLast(_node);
+            if (!_gone)
+            {
+                _since = _table._clock.GetTimestamp();
+                _node.List?.Remove(_node);
+                line.AddLast(_node);
+            }
         }
 
         public void Forget()
@@ -155,7 +169,7 @@ public sealed class ConnectionTable : IDisposable
             lock (_table._lock)
             {
                 _requests++;
-                _node.List?.Remove(_node);
+                Wait(_table._busy);
             }
         }
 
@@ -163,13 +177,10 @@ public sealed class ConnectionTable : IDisposable
         {
             lock (_table._lock)
             {
-                if (--_requests == 0 && !_gone)
-                {
-                    Wait(_table._idle);
-                }
+                Wait(--_requests == 0 ? _table._idle : _table._busy);
             }
         }
 
-        public void Close() => _context.Abort(new ConnectionAbortedException("The connection waited too long for a request."));
+        public void Close() => _context.Abort(new ConnectionAbortedException("The connection waited too long."));
     }
 }

@@ -48,14 +48,15 @@ public sealed class GracefulStop(TimeSpan drain) : IHostedLifecycleService, IHea
         }
     });
 
-    /// <summary>Disposes of all that writes to the store, together, as far as the store takes it in the time that is left.</summary>
-    /// <returns>Whether all have ended; where not, they end with the process.</returns>
-    public bool Dispose(params IDisposable[] writers)
+    /// <summary>Ends all that writes to the store, together, as far as the store takes it in the time that is left.</summary>
+    /// <returns>Whether all have ended well; where not, they end with the process.</returns>
+    public bool End(params IDisposable[] writers)
     {
         var left = _since == 0 ? s_all : s_all - Stopwatch.GetElapsedTime(_since);
-        return Task.WaitAll(
-            [.. writers.Select(writer => Task.Factory.StartNew(writer.Dispose, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default))],
-            left > s_leastForWriting ? left : s_leastForWriting);
+        var ends = Task.WhenAll(
+            writers.Select(writer => Task.Factory.StartNew(writer.Dispose, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)));
+        return Task.WhenAny(ends, Task.Delay(left > s_leastForWriting ? left : s_leastForWriting)).GetAwaiter().GetResult() == ends
+            && ends.IsCompletedSuccessfully;
     }
 
     /// <summary>Has the connection of each request closed while the service is stopping.</summary>

@@ -28,7 +28,7 @@ namespace TokenService.Endpoints;
 /// <remarks>
 /// The web server can watch such files itself, but it does not see the links that Kubernetes swaps for a mounted secret, nor files for
 /// <c>--urls</c>, and closes the endpoint to take up a new one. Here, each handshake takes what is there; connections go on. The files are
-/// looked at once a second. Certificates in other forms stay the web server's.
+/// looked at once a second. Certificates in other forms stay the web server's, and where there is one of these beside them, need a restart.
 /// </remarks>
 public sealed class TlsCertificates : BackgroundService
 {

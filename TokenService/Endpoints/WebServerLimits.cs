@@ -11,7 +11,7 @@ public static class WebServerLimits
 {
     private static readonly int s_descriptors = Descriptors();
 
-    /// <summary>How many connections there are at most; one more, and the one that has waited longest for a request gives way.</summary>
+    /// <summary>How many connections there are at most; one more, and one gives way.</summary>
     public static int MostConnections => MostConnectionsWith(s_descriptors);
 
     /// <summary>Sets them.</summary>
@@ -31,6 +31,11 @@ public static class WebServerLimits
         // Closing takes a moment, and may use a part of what was left for the files.
         limits.MaxConcurrentConnections = MostConnections + Math.Min(128, s_descriptors / 4);
         limits.Http2.MaxStreamsPerConnection = 100;
+
+        // What a connection can make the service keep in memory: a body, and a little more.
+        limits.MaxRequestBufferSize = 128 * 1024;
+        limits.Http2.InitialConnectionWindowSize = 128 * 1024;
+        limits.Http2.InitialStreamWindowSize = 96 * 1024;
         kestrel.ConfigureEndpointDefaults(listen => listen.Use(next => context => connections.Handle(context, next)));
     }
 

@@ -14,33 +14,43 @@ namespace TokenService.Operations;
 /// that arrives, and can refuse it: where requests sign as soon as they come, all of them wait in the queue of the thread pool, uncounted. Nobody
 /// keeps a turn while waiting for the store or the network: while the store is away, requests that need it do not keep out the others.</para>
 /// <para>A refusal costs a fifteenth to a thirtieth of a token, so callers that come back at once with the next request can still use up the
-/// processors. Refusals therefore have a pace: beyond it each waits a little, and so does its caller.</para>
+/// processors. Refusals therefore have a pace, by the number of requests that were computed in the second before: beyond it each waits a
+/// little, and so does its caller.</para>
 /// </remarks>
 public sealed class Admission : IDisposable
 {
     /// <summary>How many wait for a turn at most, for each core: a tenth of a second with RSA-2048, on usual cores.</summary>
     internal const int WaitingPerCore = 100;
 
-    /// <summary>How many refusals each core may answer in a second: they take about a tenth of it.</summary>
-    internal const int RefusalsPerCore = 1_500;
+    /// <summary>How many refusals each core may answer in a second at least.</summary>
+    internal const int RefusalsPerCore = 1_000;
 
-    // On a slow machine the queue is short too.
-    private static readonly TimeSpan s_longestWait = TimeSpan.FromMilliseconds(200);
+    /// <summary>How many refusals may be answered for each request that was computed: they take about a tenth of the processor then.</summary>
+    internal const int RefusalsPerTurn = 2;
+
+    // Of the intervals.
+    private const int TellAfter = 10;
+
+    // Many times what the queue takes: for a machine that stands still for a moment.
+    private static readonly TimeSpan s_longestWait = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_longestPause = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_shortestPause = TimeSpan.FromMilliseconds(1);
-    private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(10);
+    private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
     private readonly TimeProvider _clock;
     private readonly Action<long> _tell;
     private readonly ConcurrencyLimiter _turns;
     private readonly ConcurrencyLimiter _returns;
     private readonly int _mostWaiting;
-    private readonly TimeSpan _pace;
+    private readonly int _leastRefusals;
     private readonly ITimer _timer;
     private readonly Lock _lock = new();
     private readonly long _start;
+    private TimeSpan _pace;
     private TimeSpan _nextRefusal;
     private long _refused;
+    private int _computed;
+    private int _ticks;
 
     /// <summary>Opens the door.</summary>
     /// <param name="cores">How many requests compute at once.</param>
@@ -49,10 +59,11 @@ public sealed class Admission : IDisposable
     public Admission(int cores, TimeProvider clock, Action<long> tell)
     {
         (_clock, _tell, _start) = (clock, tell, clock.GetTimestamp());
-        (_mostWaiting, _pace) = (WaitingPerCore * cores, TimeSpan.FromSeconds(1) / (RefusalsPerCore * cores));
+        (_mostWaiting, _leastRefusals) = (WaitingPerCore * cores, RefusalsPerCore * cores);
+        _pace = TimeSpan.FromSeconds(1) / _leastRefusals;
         _turns = Limiter(cores, _mostWaiting);
         _returns = Limiter(cores, int.MaxValue);
-        _timer = clock.CreateTimer(_ => Tell(), null, s_interval, s_interval);
+        _timer = clock.CreateTimer(_ => Tick(), null, s_interval, s_interval);
     }
 
     /// <summary>Whether a request that comes now is to be refused, before its form is even read.</summary>
@@ -67,6 +78,7 @@ public sealed class Admission : IDisposable
         var lease = await Next(_turns);
         if (lease.IsAcquired && _clock.GetElapsedTime(arrived) <= s_longestWait && !cancellation.IsCancellationRequested)
         {
+            Interlocked.Increment(ref _computed);
             return new Turn(this, lease);
         }
 
@@ -115,6 +127,20 @@ public sealed class Admission : IDisposable
         var lease = await waiting;
         await Task.Yield();
         return lease;
+    }
+
+    private void Tick()
+    {
+        var refusals = Math.Max(_leastRefusals, RefusalsPerTurn * Interlocked.Exchange(ref _computed, 0));
+        lock (_lock)
+        {
+            _pace = s_interval / refusals;
+        }
+
+        if (++_ticks % TellAfter == 0)
+        {
+            Tell();
+        }
     }
 
     private void Tell()

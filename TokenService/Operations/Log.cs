@@ -94,7 +94,7 @@ public static partial class Log
     public static partial void ConnectionsGaveWay(this ILogger logger, int count);
 
     /// <summary>What is in memory became too old to go by, so all is answered with 503.</summary>
-    [LoggerMessage(63, LogLevel.Error, "The store has not answered for {maxStaleness} (TokenService:MaxStaleness): no more tokens until it does.")]
+    [LoggerMessage(63, LogLevel.Error, "The store has not answered for {maxStaleness} (TokenService:MaxStaleness, or less with a short TokenService:KeyPublishAhead): no more tokens until it does.")]
     public static partial void StoreTooOld(this ILogger logger, TimeSpan maxStaleness);
 
     /// <summary>The store takes notes again that it did not take.</summary>

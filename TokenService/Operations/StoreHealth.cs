@@ -19,16 +19,36 @@ namespace TokenService.Operations;
 /// <param name="clock">Says since when.</param>
 public sealed class StoreHealth(TimeProvider clock) : IHealthCheck
 {
-    private readonly ConcurrentDictionary<string, string> _faults = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<string, (DateTimeOffset Since, string Reason)> _faults = new(StringComparer.Ordinal);
     private volatile bool _stale;
 
     /// <summary>Takes a report.</summary>
     /// <param name="use">What the store is used for, in words that complete "Degraded: …": <c>the store cannot be read</c>.</param>
     /// <param name="reason">Why it fails, in plain words that anybody may read; <see langword="null"/> where it goes well.</param>
     /// <returns>Whether it went well before and fails now, or the other way round.</returns>
-    public bool Report(string use, string? reason) => reason is null
-        ? _faults.TryRemove(use, out _)
-        : _faults.TryAdd(use, string.Create(CultureInfo.InvariantCulture, $"{use}, since {clock.GetUtcNow():u}: {reason}"));
+    public bool Report(string use, string? reason)
+    {
+        if (reason is null)
+        {
+            return _faults.TryRemove(use, out _);
+        }
+
+        // Since when stays; why may change.
+        var began = false;
+        _faults.AddOrUpdate(
+            use,
+            _ =>
+            {
+                began = true;
+                return (clock.GetUtcNow(), reason);
+            },
+            (_, known) =>
+            {
+                began = false;
+                return (known.Since, reason);
+            });
+        return began;
+    }
 
     /// <summary>Takes the report whether what is in memory became too old to go by.</summary>
     public void ReportStale(bool stale) => _stale = stale;
@@ -36,9 +56,11 @@ public sealed class StoreHealth(TimeProvider clock) : IHealthCheck
     /// <inheritdoc/>
     public Task<HealthCheckResult> CheckHealthAsync(HealthCheckContext context, CancellationToken cancellationToken = default)
     {
-        var faults = string.Join("; ", _faults.Values.Order(StringComparer.Ordinal));
+        var faults = string.Join(
+            "; ",
+            _faults.Select(fault => string.Create(CultureInfo.InvariantCulture, $"{fault.Key}, since {fault.Value.Since:u}: {fault.Value.Reason}")).Order(StringComparer.Ordinal));
         return Task.FromResult(
-            _stale ? HealthCheckResult.Unhealthy($"{faults}. That is longer than TokenService:MaxStaleness")
+            _stale ? HealthCheckResult.Unhealthy($"{faults}. That is longer than TokenService:MaxStaleness, or TokenService:KeyPublishAhead, allows")
             : faults.Length > 0 ? HealthCheckResult.Degraded(faults)
             : HealthCheckResult.Healthy());
     }

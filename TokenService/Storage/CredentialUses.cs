@@ -27,7 +27,7 @@ public sealed class CredentialUses : IDisposable
     public const int MostOfAClient = 100;
 
     private const int MostHeld = 100_000;
-    private const int MostAtOnce = 500;
+    private const int MostAtOnce = 100;
 
     private static readonly TimeSpan s_interval = TimeSpan.FromMinutes(1);
 
@@ -91,7 +91,7 @@ public sealed class CredentialUses : IDisposable
             {
                 foreach (var batch in _held.ToArray().Chunk(MostAtOnce))
                 {
-                    StoreTransaction.Write(_dataSource, Turn.Uses, connection => Write(connection, batch));
+                    StoreTransaction.Write(_dataSource, Turn.Registry, connection => Write(connection, batch));
                     foreach (var written in batch)
                     {
                         // Only if it was not used again meanwhile.

@@ -39,7 +39,10 @@ internal static class Migrations
                 connection.Execute($"CREATE TABLE {Applied} (version BIGINT NOT NULL PRIMARY KEY)");
             }
 
-            connection.Execute(Text(name));
+            // However long it takes: nobody waits for it but this start.
+            using var migrate = connection.Command(Text(name), []);
+            migrate.CommandTimeout = 0;
+            migrate.ExecuteNonQuery();
             connection.Execute($"INSERT INTO {Applied} (version) VALUES (@version)", ("@version", version));
         }
 

@@ -2,6 +2,7 @@ using System;
 using System.Data;
 using System.Data.Common;
 using System.Diagnostics;
+using System.Linq;
 using System.Threading;
 using System.Threading.Tasks;
 using Npgsql;
@@ -14,7 +15,8 @@ namespace TokenService.Storage;
 /// Writers take turns by advisory locks, which end with their transactions; a replica that is frozen in the middle of one loses its turn after
 /// two seconds where requests wait for it, and after five otherwise. What the driver is told beyond the operator's connection string: how long
 /// to wait, so that no request and no watch waits for a server that does not answer; with several hosts, to look for the one that takes writes,
-/// and to look again each second.
+/// and to look again each second. The driver forgets a host that did not answer in time, and would begin with it each time: a slow connection
+/// makes the next ones begin with the next host.
 /// </remarks>
 public sealed class PostgreSqlDataSource : StoreDataSource
 {
@@ -33,15 +35,22 @@ public sealed class PostgreSqlDataSource : StoreDataSource
     // How long there may be no announcement before the connection is tried.
     private static readonly TimeSpan s_silence = TimeSpan.FromSeconds(20);
 
-    private readonly NpgsqlDataSource _inner;
+    // The fewest that leave one for whatever needs one: hearing, watching, three writers, rotation, the declarative file, uses.
+    private const int LeastPoolSize = 8;
+
+    private static readonly TimeSpan s_slow = TimeSpan.FromSeconds(1);
+
+    // One for each host to begin with.
+    private readonly NpgsqlDataSource[] _orders;
     private readonly Lock _lock = new();
     private string? _identity;
     private int _followed;
+    private int _order;
 
-    private PostgreSqlDataSource(NpgsqlDataSource inner, string name) => (_inner, Name) = (inner, name);
+    private PostgreSqlDataSource(NpgsqlDataSource[] orders, string name) => (_orders, Name) = (orders, name);
 
     /// <inheritdoc/>
-    public override string ConnectionString => _inner.ConnectionString;
+    public override string ConnectionString => _orders[0].ConnectionString;
 
     /// <inheritdoc/>
     public override string Name { get; }
@@ -55,8 +64,8 @@ public sealed class PostgreSqlDataSource : StoreDataSource
     /// <exception cref="OperatorFaultException">The connection string or the server is not fit, or does not answer.</exception>
     public static PostgreSqlDataSource Open(string? connectionString)
     {
-        var (inner, name) = Parse(connectionString ?? "");
-        var store = new PostgreSqlDataSource(inner, name);
+        var (orders, name) = Parse(connectionString ?? "");
+        var store = new PostgreSqlDataSource(orders, name);
         try
         {
             using var connection = store.OpenPatiently();
@@ -94,11 +103,14 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         // in the middle of a turn that requests wait for must not hold up the others for long.
         var requestsWait = turn.Number == Turn.Assertions.Number || turn == Turn.Revocations;
 
-        // A server that is set up to acknowledge what is not yet on its disk must not do so here.
+        // A server that is set up to acknowledge what is not yet on its disk must not do so here. The message makes the commit wait for the standbys
+        // even where nothing is changed: what is found as it should be may be there only because a commit before was cancelled while it waited,
+        // and the server has kept it without them.
         using var wait = connection.Command(
             $"""
             SELECT set_config('idle_in_transaction_session_timeout', '{(requestsWait ? WaitSeconds : IdleTurnSeconds)}s', true),
                 CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END,
+                pg_logical_emit_message(true, 'token_service', ''),
                 {(turn.Together ? "pg_advisory_xact_lock_shared" : "pg_advisory_xact_lock")}({LockSpace}, {turn.Number})
             """,
             []);
@@ -132,7 +144,7 @@ public sealed class PostgreSqlDataSource : StoreDataSource
 
     internal override async Task Listen(Action changed, CancellationToken stopping)
     {
-        await using var connection = await _inner.OpenConnectionAsync(stopping);
+        await using var connection = await _orders[Volatile.Read(ref _order)].OpenConnectionAsync(stopping);
         connection.Notification += (_, _) => changed();
         await using var listen = new NpgsqlCommand($"LISTEN {Channel}", connection);
         await listen.ExecuteNonQueryAsync(stopping);
@@ -148,20 +160,43 @@ public sealed class PostgreSqlDataSource : StoreDataSource
     }
 
     // Idle connections to a server that was restarted are dead, and each would fail once.
-    internal override void Doubt() => _inner.Clear();
+    internal override void Doubt()
+    {
+        foreach (var order in _orders)
+        {
+            order.Clear();
+        }
+    }
 
     /// <inheritdoc/>
-    protected override DbConnection CreateDbConnection() => _inner.CreateConnection();
+    protected override DbConnection CreateDbConnection() => _orders[0].CreateConnection();
 
     /// <inheritdoc/>
-    protected override DbConnection OpenDbConnection() => _inner.OpenConnection();
+    protected override DbConnection OpenDbConnection()
+    {
+        var (order, since) = (Volatile.Read(ref _order), Stopwatch.GetTimestamp());
+        try
+        {
+            return _orders[order].OpenConnection();
+        }
+        finally
+        {
+            if (Stopwatch.GetElapsedTime(since) >= s_slow)
+            {
+                Interlocked.CompareExchange(ref _order, (order + 1) % _orders.Length, order);
+            }
+        }
+    }
 
     /// <inheritdoc/>
     protected override void Dispose(bool disposing)
     {
         if (disposing)
         {
-            _inner.Dispose();
+            foreach (var order in _orders)
+            {
+                order.Dispose();
+            }
         }
 
         base.Dispose(disposing);
@@ -177,15 +212,18 @@ public sealed class PostgreSqlDataSource : StoreDataSource
             {
                 return OpenConnection();
             }
-            catch (NpgsqlException fault) when (
-                fault.InnerException is TimeoutException && Stopwatch.GetElapsedTime(since) < TimeSpan.FromSeconds(LongWaitSeconds - WaitSeconds))
+            catch (NpgsqlException fault) when (IsTimeout(fault) && Stopwatch.GetElapsedTime(since) < TimeSpan.FromSeconds(LongWaitSeconds - WaitSeconds))
             {
                 // Once more.
             }
         }
     }
 
-    private static (NpgsqlDataSource, string Name) Parse(string connectionString)
+    // With several hosts, there is one for each.
+    private static bool IsTimeout(Exception? fault)
+        => fault is TimeoutException || (fault is AggregateException all ? all.InnerExceptions.Any(IsTimeout) : fault is not null && IsTimeout(fault.InnerException));
+
+    private static (NpgsqlDataSource[] Orders, string Name) Parse(string connectionString)
     {
         const string Accepted = "accepted: \"Host=\", \"Database=\", \"Username=\" and more, as Npgsql takes it; several hosts separated by commas";
         NpgsqlSlimDataSourceBuilder builder;
@@ -209,8 +247,15 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         Preset("Timeout", () => settings.Timeout = WaitSeconds);
         Preset("Command Timeout", () => settings.CommandTimeout = WaitSeconds);
 
+        if (settings.Timeout < WaitSeconds || settings.CommandTimeout < 1 || (settings.MaxPoolSize < LeastPoolSize && settings.ShouldSerialize("Maximum Pool Size")))
+        {
+            throw new OperatorFaultException(
+                $"ConnectionStrings:TokenService waits without end, or has too few connections; accepted: Timeout from {WaitSeconds}, Command Timeout from 1, Maximum Pool Size from {LeastPoolSize}.");
+        }
+
         // Whatever the operator says: a commit that waits for a standby, and is cancelled because it takes too long, is acknowledged by the
-        // server without the standby. So what is cancelled ends its connection, and nobody reads what the server answers after that.
+        // server without the standby, which has it on its own disk and shows it to all. So what is cancelled ends its connection, and nobody
+        // reads what the server answers after that.
         settings.CancellationTimeout = -1;
         Preset("Maximum Pool Size", () => settings.MaxPoolSize = 16);
         if (settings.Host.Contains(',', StringComparison.Ordinal))
@@ -221,7 +266,14 @@ public sealed class PostgreSqlDataSource : StoreDataSource
 
         try
         {
-            return (builder.EnableTransportSecurity().Build(), $"{settings.Database} at {settings.Host}{(settings.Host.Contains(':', StringComparison.Ordinal) ? "" : $":{settings.Port}")}");
+            var hosts = settings.Host.Split(',');
+            var orders = Enumerable.Range(0, hosts.Length).Select(first =>
+            {
+                var order = new NpgsqlSlimDataSourceBuilder(settings.ConnectionString);
+                order.ConnectionStringBuilder.Host = string.Join(',', hosts[first..].Concat(hosts[..first]));
+                return order.EnableTransportSecurity().Build();
+            });
+            return ([.. orders], $"{settings.Database} at {settings.Host}{(settings.Host.Contains(':', StringComparison.Ordinal) ? "" : $":{settings.Port}")}");
         }
         catch (Exception fault) when (fault is ArgumentException or InvalidOperationException or NotSupportedException)
         {

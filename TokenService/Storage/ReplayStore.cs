@@ -79,14 +79,14 @@ public sealed class ReplayStore : IReplayStore, IDisposable
             SELECT column1, column2, column3 FROM (VALUES {rows}) AS notes
             WHERE column3 > (SELECT keep_until FROM used_assertions_horizon)
             ON CONFLICT (client_id, jti_hash) DO NOTHING
-            RETURNING client_id, jti_hash
+            RETURNING client_id, jti_hash, keep_until
             """,
             [.. ordered.SelectMany((note, row) => ((string, object?)[])[($"@client{row}", note.ClientId), ($"@hash{row}", note.Hash), ($"@keepUntil{row}", note.KeepUntil)])]);
         using var inserted = insert.ExecuteReader();
         while (inserted.Read())
         {
-            var (client, hash) = (inserted.GetString(0), inserted.GetFieldValue<byte[]>(1));
-            ordered.Find(note => note.ClientId == client && note.Hash.AsSpan().SequenceEqual(hash))!.IsFirst = true;
+            var (client, hash, keepUntil) = (inserted.GetString(0), inserted.GetFieldValue<byte[]>(1), inserted.GetInt64(2));
+            ordered.Find(note => note.KeepUntil == keepUntil && note.ClientId == client && note.Hash.AsSpan().SequenceEqual(hash))!.IsFirst = true;
         }
     }
 

@@ -48,15 +48,14 @@ public sealed class RevocationStore : IDisposable
 
     private static void Insert(DbConnection connection, IEnumerable<AccessToken> tokens)
     {
-        using var insert = connection.Command(
-            "INSERT INTO revoked_tokens (jti, expires_at) VALUES (@jti, @expiresAt) ON CONFLICT (jti) DO NOTHING",
-            [("@jti", ""), ("@expiresAt", 0L)]);
-        foreach (var token in tokens)
-        {
-            insert.Parameters[0].Value = token.TokenId;
-            insert.Parameters[1].Value = token.ExpiresAt.ToUnixTimeMilliseconds();
-            insert.ExecuteNonQuery();
-        }
+        // One statement: each costs a way to the server and back, and the other replicas wait for their turn.
+        var all = tokens.ToList();
+        connection.Execute(
+            $"""
+            INSERT INTO revoked_tokens (jti, expires_at) VALUES {string.Join(", ", all.Select((_, row) => $"(@jti{row}, @expiresAt{row})"))}
+            ON CONFLICT (jti) DO NOTHING
+            """,
+            [.. all.SelectMany((token, row) => ((string, object?)[])[($"@jti{row}", token.TokenId), ($"@expiresAt{row}", token.ExpiresAt.ToUnixTimeMilliseconds())])]);
     }
 
     private static void Probe(DbConnection connection)
@@ -87,7 +86,6 @@ public sealed class RevocationStore : IDisposable
         connection.Execute(
             "UPDATE revoked_tokens_horizon SET expires_at = @latest WHERE expires_at > @latest",
             ("@latest", (_clock.GetUtcNow() + s_longestLifetime).ToUnixTimeMilliseconds()));
-        _revoked.Forget(connection.QuerySingle<long>("SELECT expires_at FROM revoked_tokens_horizon"));
         return gone.Count;
     }
 }

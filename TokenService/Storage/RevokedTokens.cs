@@ -54,20 +54,15 @@ public sealed class RevokedTokens
             }
 
             _lastId = rows.Count > 0 ? rows[^1].Id : again ? 0 : _lastId;
-            Volatile.Write(ref _horizon, again ? Math.Max(horizon, _horizon) : horizon);
-        }
-    }
-
-    /// <summary>Forgets those that the store has forgotten.</summary>
-    /// <param name="horizon">The latest end of a token that the store no longer knows, in milliseconds since 1970.</param>
-    internal void Forget(long horizon)
-    {
-        lock (_reading)
-        {
-            Volatile.Write(ref _horizon, horizon);
-            foreach (var old in _live.Where(revoked => revoked.Value <= horizon))
+            horizon = again ? Math.Max(horizon, _horizon) : horizon;
+            if (horizon != _horizon)
             {
-                _live.TryRemove(old);
+                // What the store has forgotten goes here too.
+                Volatile.Write(ref _horizon, horizon);
+                foreach (var old in _live.Where(revoked => revoked.Value <= horizon))
+                {
+                    _live.TryRemove(old);
+                }
             }
         }
     }

@@ -71,7 +71,10 @@ internal readonly record struct Turn(int Number, bool Together = false)
     /// <summary>The schema.</summary>
     public static readonly Turn Migrations = new(1);
 
-    /// <summary>Clients, resources and signing keys: a decision is taken on the state that it is written to.</summary>
+    /// <summary>
+    /// Clients, resources and signing keys: a decision is taken on the state that it is written to. When credentials were last used goes with
+    /// its client.
+    /// </summary>
     public static readonly Turn Registry = new(2);
 
     /// <summary>Notes of used assertions: the primary key decides between them.</summary>
@@ -86,9 +89,6 @@ internal readonly record struct Turn(int Number, bool Together = false)
     /// <summary>Revoked tokens: replicas read them by increasing id, so they must be committed in that order.</summary>
     public static readonly Turn Revocations = new(4);
 
-    /// <summary>When credentials were last used.</summary>
-    public static readonly Turn Uses = new(5);
-
     /// <summary>Refusals.</summary>
-    public static readonly Turn Refusals = new(6);
+    public static readonly Turn Refusals = new(5);
 }

@@ -29,7 +29,16 @@ internal static class StoreTransaction
         using var transaction = dataSource.BeginWrite(connection, turn);
         dataSource.CheckInPlace();
         write(connection);
-        transaction.Commit();
+        try
+        {
+            transaction.Commit();
+        }
+        catch (Exception fault) when (IsFault(fault, connection))
+        {
+            dataSource.Doubt();
+            throw new StoreUnavailableException($"The store did not say whether it keeps the change; look before you try again: {Reason(fault)}", fault);
+        }
+
         dataSource.CheckInPlace();
         return true;
     });
@@ -47,6 +56,9 @@ internal static class StoreTransaction
     /// <summary>What a driver says, with the cause where that is another exception.</summary>
     public static string Reason(Exception fault) => fault.InnerException is { } cause ? $"{fault.Message} ({cause.Message})" : fault.Message;
 
+    private static bool IsFault(Exception fault, DbConnection? connection) => fault is DbException or IOException or SocketException or TimeoutException
+        || (fault is InvalidOperationException && connection is { State: not ConnectionState.Open });
+
     private static T Run<T>(StoreDataSource dataSource, string what, Func<DbConnection, T> work)
     {
         DbConnection? connection = null;
@@ -55,8 +67,7 @@ internal static class StoreTransaction
             connection = dataSource.OpenConnection();
             return work(connection);
         }
-        catch (Exception fault) when (fault is DbException or IOException or SocketException or TimeoutException
-            || (fault is InvalidOperationException && connection is { State: not ConnectionState.Open }))
+        catch (Exception fault) when (IsFault(fault, connection))
         {
             dataSource.Doubt();
             throw new StoreUnavailableException($"The store cannot be {what}: {Reason(fault)}", fault);
