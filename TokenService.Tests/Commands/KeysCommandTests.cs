@@ -105,6 +105,7 @@ public sealed class KeysCommandTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public async Task A_new_master_key_is_in_use_at_once_and_nothing_else_changes()
     {
         var port = RunningProgram.FreePort();

@@ -9,10 +9,12 @@ using System.Threading.Tasks;
 using FluentAssertions;
 using TokenService.Tests.Commands;
 using TokenService.Tests.Support;
+using Xunit;
 
 namespace TokenService.Tests.Contracts;
 
 /// <summary>The commands of docs/back-up-and-restore.md, as they stand there but for the folders.</summary>
+[Trait("Storage", "Sqlite")]
 public sealed partial class BackupTests : IDisposable
 {
     private readonly TemporaryFolder _folder = new();

@@ -16,6 +16,7 @@ using Xunit;
 namespace TokenService.Tests.Contracts;
 
 /// <summary>What stands in <c>deploy</c> and in the pages for operators is true of the program.</summary>
+[Trait("Storage", "Sqlite")]
 public sealed class DeployTests
 {
     private const string InstallYaml = "apt-get install python3-yaml";

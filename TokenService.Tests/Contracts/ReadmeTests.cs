@@ -12,6 +12,7 @@ using Xunit;
 namespace TokenService.Tests.Contracts;
 
 /// <summary>The commands that the README shows, run as they stand, but for the ports and the places of the store and of a client's key.</summary>
+[Trait("Storage", "Sqlite")]
 public sealed partial class ReadmeTests
 {
     private const string Serve = "dotnet run --project TokenService";

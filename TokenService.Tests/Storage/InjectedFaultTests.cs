@@ -8,6 +8,7 @@ using System.Threading;
 using System.Threading.Tasks;
 using FluentAssertions;
 using TokenService.Tests.Support;
+using Xunit;
 using Xunit.Abstractions;
 
 namespace TokenService.Tests.Storage;
@@ -16,6 +17,7 @@ namespace TokenService.Tests.Storage;
 /// The disk fails in one system call and in all after it, or in one alone (strace makes it so): what is acknowledged is there afterwards, and what
 /// is not was refused cleanly.
 /// </summary>
+[Trait("Storage", "Sqlite")]
 public sealed class InjectedFaultTests(ITestOutputHelper output) : IDisposable
 {
     private static readonly string[] s_calls =

@@ -49,15 +49,13 @@ internal static class LoadClients
     /// <param name="duration">How long they send, each at least once; what is under way then is waited for.</param>
     /// <param name="request">Makes each request.</param>
     /// <param name="rate">Requests a second by all of them, whatever the answers; 0 is each at once after the last answer.</param>
-    /// <param name="stagger">Over which time they begin.</param>
     public static async Task<LoadResult> Run(
-        int port, int clients, TimeSpan duration, Func<byte[]> request, double rate = 0, TimeSpan stagger = default)
+        int port, int clients, TimeSpan duration, Func<byte[]> request, double rate = 0)
     {
         var answers = new ConcurrentQueue<(int, TimeSpan)>();
         var (since, sent) = (Stopwatch.StartNew(), 0L);
         await Task.WhenAll(Enumerable.Range(0, clients).Select(number => Task.Run(async () =>
         {
-            await Task.Delay(stagger * number / clients);
             using var client = new Client(port);
             for (var first = true; ; first = false)
             {
