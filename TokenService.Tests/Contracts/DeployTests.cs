@@ -199,7 +199,8 @@ public sealed class DeployTests
         var sql = await RunningProgram.Run(NeedsPythonFactAttribute.Python, [Deploy("sqlite-to-postgresql.py"), Path.Combine(source, "token-service.db")]);
         sql.ExitCode.Should().Be(0, sql.Error);
         sql.Output.Should().NotContain(shared, "it stays encrypted");
-        await server.Execute(sql.Output, new Npgsql.NpgsqlConnectionStringBuilder(target.Database).Database!);
+        var database = new Npgsql.NpgsqlConnectionStringBuilder(target.Database).Database!;
+        await server.Execute(sql.Output, database);
 
         (await cli.Run("keys", "list")).Output.Should().Be(keys);
         var port = RunningProgram.FreePort();
@@ -207,6 +208,9 @@ public sealed class DeployTests
         var token = await Commands.CommandTests.TokenOf(port, "invoice-mailer", secret);
         token.Status.Should().Be(200, token.Body);
         (await cli.Run("resources", "list")).Output.Should().Contain("Bill's API");
+
+        var again = () => server.Execute(sql.Output, database);
+        (await again.Should().ThrowAsync<Npgsql.PostgresException>()).Which.MessageText.Should().Contain("is not empty");
 
         static Task<Finished> Run(string[] args) => RunningProgram.Run(Repository.Program, args);
     }

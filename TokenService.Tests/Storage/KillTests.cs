@@ -159,6 +159,7 @@ public sealed class KillTests(ITestOutputHelper output) : IDisposable
     [InlineData(1)]
     [InlineData(2)]
     [InlineData(6)]
+    [Trait("Storage", "Sqlite")]
     public Task A_migration_that_is_killed_at_any_moment_hinders_the_next_in_nothing(int schema) => KillStarts(KilledMigrations, folder =>
     {
         foreach (var (from, to) in ((string, string)[])[("store", "db"), ("key", "master-key")])

@@ -314,6 +314,7 @@ public sealed class StoreTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
     public void The_library_syncs_every_commit()
     {
         using var store = SqliteDataSource.Open(null, _folder.Path);

@@ -62,7 +62,7 @@ public sealed class UpgradeTests(ITestOutputHelper output) : IDisposable
             using var end = new CancellationTokenSource();
             var clients = Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Use(end.Token))));
 
-            // The new one begins beside the old one, and brings the schema up to date.
+            // The new one begins beside the old one, and brings the schema up to date where it has a migration.
             await using var fresh = await clis[1].Serve(_ports[1], Settings);
             await Task.Delay(SideBySide);
             await Agree();
