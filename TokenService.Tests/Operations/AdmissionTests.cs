@@ -74,6 +74,23 @@ public sealed class AdmissionTests : IDisposable
     }
 
     [Fact]
+    public async Task Waits_a_second_in_a_burst_and_a_fifth_of_one_where_others_are_refused()
+    {
+        var first = await Enter();
+        var burst = Enter();
+        _time.Advance(TimeSpan.FromMilliseconds(900));
+        first!.Dispose();
+        first = await burst;
+        first.Should().NotBeNull();
+
+        var late = Enter();
+        _ = _admission.PaceRefusal();
+        _time.Advance(TimeSpan.FromMilliseconds(201));
+        first!.Dispose();
+        (await late).Should().BeNull();
+    }
+
+    [Fact]
     public async Task A_request_that_waits_for_the_store_lets_others_compute_and_is_not_refused_after_it()
     {
         var first = await Enter();

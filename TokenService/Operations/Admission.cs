@@ -31,8 +31,9 @@ public sealed class Admission : IDisposable
     // Of the intervals.
     private const int TellAfter = 10;
 
-    // Many times what the queue takes: for a machine that stands still for a moment.
+    // Many times what the queue takes, for a burst on a machine that stands still for a moment; less where more comes than can be served.
     private static readonly TimeSpan s_longestWait = TimeSpan.FromSeconds(1);
+    private static readonly TimeSpan s_longestWaitUnderLoad = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan s_longestPause = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_shortestPause = TimeSpan.FromMilliseconds(1);
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
@@ -49,6 +50,7 @@ public sealed class Admission : IDisposable
     private TimeSpan _pace;
     private TimeSpan _nextRefusal;
     private long _refused;
+    private long _lastRefused;
     private int _computed;
     private int _ticks;
 
@@ -76,7 +78,8 @@ public sealed class Admission : IDisposable
     {
         var arrived = _clock.GetTimestamp();
         var lease = await Next(_turns);
-        if (lease.IsAcquired && _clock.GetElapsedTime(arrived) <= s_longestWait && !cancellation.IsCancellationRequested)
+        var underLoad = _clock.GetElapsedTime(Volatile.Read(ref _lastRefused)) < s_interval;
+        if (lease.IsAcquired && _clock.GetElapsedTime(arrived) <= (underLoad ? s_longestWaitUnderLoad : s_longestWait) && !cancellation.IsCancellationRequested)
         {
             Interlocked.Increment(ref _computed);
             return new Turn(this, lease);
@@ -90,6 +93,7 @@ public sealed class Admission : IDisposable
     public Task PaceRefusal()
     {
         Interlocked.Increment(ref _refused);
+        Volatile.Write(ref _lastRefused, _clock.GetTimestamp());
         TimeSpan pause;
         lock (_lock)
         {
