@@ -13,19 +13,19 @@ namespace TokenService.Operations;
 /// <para>One request computes on each core, the others wait for their turn, the first first. So a thread is never far from the next request
 /// that arrives, and can refuse it: where requests sign as soon as they come, all of them wait in the queue of the thread pool, uncounted. Nobody
 /// keeps a turn while waiting for the store or the network: while the store is away, requests that need it do not keep out the others.</para>
-/// <para>A refusal costs a fifteenth to a thirtieth of a token, so callers that come back at once with the next request can still use up the
+/// <para>A refusal costs a twelfth to a seventh of a token, so callers that come back at once with the next request can still use up the
 /// processors. Refusals therefore have a pace, by the number of requests that were computed in the second before: beyond it each waits a
 /// little, and so does its caller.</para>
 /// </remarks>
 public sealed class Admission : IDisposable
 {
-    /// <summary>How many wait for a turn at most, for each core: a tenth of a second with RSA-2048, on usual cores.</summary>
+    /// <summary>How many wait for a turn at most, for each core: 25 to 100 ms with RSA-2048, as fast as cores are.</summary>
     internal const int WaitingPerCore = 100;
 
     /// <summary>How many refusals each core may answer in a second at least.</summary>
     internal const int RefusalsPerCore = 1_000;
 
-    /// <summary>How many refusals may be answered for each request that was computed: they take about a tenth of the processor then.</summary>
+    /// <summary>How many refusals may be answered for each request that was computed: they take a fifth of the processor then, or a little less.</summary>
     internal const int RefusalsPerTurn = 2;
 
     // Of the intervals.
