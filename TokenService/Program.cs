@@ -17,9 +17,11 @@ using TokenService.Authentication;
 using TokenService.Commands;
 using TokenService.Endpoints;
 using TokenService.Grants;
+using TokenService.Keys;
 using TokenService.Operations;
 using TokenService.Protocol;
 using TokenService.Storage;
+using TokenService.Tokens;
 
 namespace TokenService;
 
@@ -33,6 +35,7 @@ public static class Program
         var (settings, words) = CommandLine.Split(args);
         return CommandLine.Run(words, () => ReadSettings(WebApplication.CreateSlimBuilder(settings)), async () =>
         {
+            BatchScheduling.Begin();
             await using var service = CreateService(settings, TimeProvider.System);
             using var terminate = GracefulStop.EndAtSecond(PosixSignal.SIGTERM);
             using var interrupt = GracefulStop.EndAtSecond(PosixSignal.SIGINT);
@@ -68,12 +71,13 @@ public static class Program
         builder.Services.AddHostedService(services => services.GetRequiredService<StoreWatch>());
         builder.Services.AddHostedService(services => new KeyRotation(
             store.Keys, services.GetRequiredService<StoreWatch>(), settings, clock, Logger(services)));
-        var content = settings.ApplyFile is null ? null : DeclarativeFile.Load(settings.ApplyFile, settings.Development);
+        var content = settings.ApplyFile is null ? null : DeclarativeFile.Load(settings.ApplyFile, settings.Development, settings.AccessTokenLifetime);
         if (content is not null)
         {
             ApplyFile.Once(content, store.Registry, clock.GetUtcNow());
             builder.Services.AddHostedService(services => new ApplyFile(
-                settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, clock, Logger(services)));
+                settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, settings.AccessTokenLifetime, clock,
+                Logger(services)));
         }
 
         var stop = new GracefulStop(settings.Development ? TimeSpan.Zero : GracefulStop.Drain);
@@ -95,11 +99,21 @@ public static class Program
             store.DataSource, clock, Telling("client assertions cannot be noted in the store", logger.AssertionsNotNoted));
         var uses = new CredentialUses(store.DataSource, clock, logger.UsesNotWritten);
         var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay));
-        IGrant[] grants = [new ClientCredentialsGrant(settings.AccessTokenLifetime)];
+        Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign = (granted, key, now) => AccessTokenIssuer.Issue(granted, issuer.Value, key, now);
+
+        // While the store does not answer, nobody knows what was revoked elsewhere.
+        var reuse = new TokenReuse(sign, (tokenId, expiresAt) => watch.Answers && !watch.Revoked.Contains(tokenId, expiresAt), clock);
+        var liveness = new TokenLiveness(watch.Revoked.Contains, () => watch.Answers);
+        IGrant[] grants =
+        [
+            new ClientCredentialsGrant(settings.AccessTokenLifetime),
+            new TokenExchangeGrant(settings.AccessTokenLifetime, liveness, () => issuer.Value),
+        ];
         var revocations = new RevocationStore(
             store.DataSource, watch.Revoked, clock, Telling("revocations cannot be noted in the store", logger.RevocationsNotNoted));
         var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
         var admission = new Admission(Environment.ProcessorCount, TimeProvider.System, logger.Overloaded);
+        var intake = new Intake(watch, authenticator, admission, uses, clock);
         var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, clock, logger);
 
         stop.Use(app);
@@ -108,13 +122,14 @@ public static class Program
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(watch, authenticator, grants, () => issuer.Value, admission, refusals, uses, clock, logger),
-            new IntrospectionEndpoint(watch, authenticator, () => issuer.Value, admission, refusals, uses, clock),
-            new RevocationEndpoint(watch, authenticator, revocations, () => issuer.Value, admission, refusals, uses, clock, logger),
+            new TokenEndpoint(intake, grants, sign, reuse, refusals, logger),
+            new IntrospectionEndpoint(intake, liveness, () => issuer.Value, refusals),
+            new RevocationEndpoint(intake, revocations, () => issuer.Value, refusals, logger),
             new DiscoveryEndpoint(watch, grants, () => issuer.Value, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
             admission.Dispose();
+            reuse.Dispose();
             keySets.Dispose();
             if (stop.End(replay, revocations, kept, uses))
             {

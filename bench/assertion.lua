@@ -2,7 +2,7 @@
 wrk.method = "POST"
 wrk.headers["Content-Type"] = "application/x-www-form-urlencoded"
 
-local form = "grant_type=client_credentials" ..
+local form = "grant_type=client_credentials&scope=read%20write" ..
   "&client_assertion_type=urn%3Aietf%3Aparams%3Aoauth%3Aclient-assertion-type%3Ajwt-bearer&client_assertion="
 local name = assert(os.getenv("ASSERTIONS"), "ASSERTIONS is not set")
 local file = assert(io.open(name))

@@ -10,7 +10,7 @@ import sqlite3
 import sys
 
 # In an order in which what is referred to is there first.
-TABLES = ["resources", "scopes", "clients", "client_secrets", "signing_keys", "used_assertions", "revoked_tokens", "credential_uses"]
+TABLES = ["resources", "scopes", "clients", "client_secrets", "trusted_issuers", "signing_keys", "used_assertions", "revoked_tokens", "credential_uses"]
 HORIZONS = {"used_assertions_horizon": "keep_until", "revoked_tokens_horizon": "expires_at"}
 
 

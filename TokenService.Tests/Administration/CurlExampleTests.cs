@@ -18,6 +18,7 @@ public sealed class CurlExampleTests
         """{ "client_id": "job", "client_secret": "it's", "scope": "s", "token_endpoint_auth_method": "client_secret_post" }""",
         @"curl --data-urlencode 'client_id=job' --data-urlencode 'client_secret=it'\''s' -d grant_type=client_credentials http://localhost:1/oauth2/token")]
     [InlineData("""{ "client_id": "job", "client_secret": "s", "grant_types": [] }""", null)]
+    [InlineData("""{ "client_id": "job", "client_secret": "s", "scope": "s", "grant_types": ["urn:ietf:params:oauth:grant-type:token-exchange"] }""", null)]
     [InlineData("""{ "client_id": "job", "client_secret": "s", "scope": "s", "token_endpoint_auth_method": "client_secret_jwt" }""", null)]
     [InlineData("""{ "client_id": "job", "client_secret_hash": "sha256:LCa0a2j_xo_5m0U8HTBBNBNCLXBkg7-g-YpeiGJm564", "scope": "s" }""", null)]
     public void Shows_the_first_client_that_can_be_shown(string client, string? line)

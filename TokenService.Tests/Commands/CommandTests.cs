@@ -38,6 +38,29 @@ public sealed class CommandTests : IDisposable
     }
 
     [Fact]
+    public async Task A_client_is_registered_for_the_grants_that_are_named()
+    {
+        await _cli.Run("resources", "add", Uri, "--scope", "a");
+        const string exchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+        foreach (var (id, grants) in ((string, string[])[])[("agent", [exchange]), ("both", ["client_credentials", exchange])])
+        {
+            var added = await _cli.Run("clients", "add", "--id", id, "--scope", "a", "--grant-types", string.Join(' ', grants), "--json");
+
+            Json(added).GetProperty("grant_types").EnumerateArray().Select(grant => grant.GetString()).Should().Equal(grants);
+            (await _cli.Run("clients", "show", id)).Output.Should().MatchRegex($"(?m)^grant_types +{string.Join(' ', grants)}$");
+            Json(await _cli.Run("clients", "show", id, "--json")).GetProperty("grant_types").EnumerateArray().Select(grant => grant.GetString()).Should().Equal(grants);
+        }
+
+        foreach (var grants in (string[])["", "password", "client_credentials  " + exchange, "token-exchange"])
+        {
+            var refused = await _cli.Run("clients", "add", "--id", "none", "--scope", "a", "--grant-types", grants);
+
+            (refused.ExitCode, refused.Output).Should().Be((1, ""));
+            refused.Error.Should().Contain("is not offered by this service; accepted: client_credentials, " + exchange);
+        }
+    }
+
+    [Fact]
     public async Task A_running_service_sees_what_a_command_changed_within_5_seconds()
     {
         await _cli.Run("resources", "add", Uri, "--scope", "s");

@@ -122,6 +122,56 @@ public sealed class LogSecrecyTests
     }
 
     [Fact]
+    public async Task Tokens_of_workloads_and_the_token_that_their_keys_are_fetched_with_are_not_logged()
+    {
+        using var folder = new TemporaryFolder();
+        await using var host = await KeySetHost.Start(ClientKeyPair.Set(AssertionClients.Rsa.Jwk()));
+        await using var broken = await KeySetHost.Start();
+        broken.Fail(401);
+        folder.Write("token", "canary-reader-token");
+        folder.Write("clients.json", Endpoints.FederationTests.File(
+            $$"""
+            { "name": "platform", "issuer": "{{WorkloadTokens.ClusterIssuer}}", "jwks_uri": "{{host.Uri}}", "bearer_token_file": "{{folder.File("token")}}" },
+            { "name": "away", "issuer": "https://away.example.com", "jwks_uri": "{{broken.Uri}}", "bearer_token_file": "{{folder.File("token")}}" }
+            """,
+            Endpoints.FederationTests.Client("indexer", "platform", """{ "sub": "system:serviceaccount:shop:indexer" }""")));
+        var port = RunningProgram.FreePort();
+        await using var program = await new Cli(folder).Serve(
+            port,
+            "--TokenService:ApplyFile=clients.json",
+            $"--TokenService:Issuer={AssertionClients.Issuer}",
+            "--Logging:LogLevel:Default=Trace",
+            "--Logging:Console:LogLevel:Default=Trace");
+        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
+        var now = DateTimeOffset.UtcNow;
+        List<string> canaries = ["canary-"];
+
+        foreach (var token in (string[])
+        [
+            WorkloadTokens.Projected(now).SignedBy(AssertionClients.Rsa), WorkloadTokens.Projected(now).SignedBy(ClientKeyPair.OfRsa()),
+            WorkloadTokens.Projected(now, serviceAccount: "other").SignedBy(AssertionClients.Rsa),
+            WorkloadTokens.Projected(now, "https://away.example.com").SignedBy(AssertionClients.Rsa),
+            WorkloadTokens.Projected(now, "https://unknown.example.com").SignedBy(AssertionClients.Rsa),
+        ])
+        {
+            canaries.AddRange(token.Split('.')[1..]);
+            foreach (var type in (string[])[AssertionDraft.JwtBearer, AssertionDraft.JwtSpiffe])
+            {
+                using var response = await http.PostAsync("/oauth2/token", RunningService.Form(AssertionDraft.Form(token, type)));
+            }
+        }
+
+        using var last = await http.PostAsync("/oauth2/token", RunningService.Form("grant_type=client_credentials&client_id=the-last-one"));
+        await program.Prints("the-last-one");
+        program.Printed.Should().Contain("Token for client indexer").And.Contain("that its key did not sign").And.Contain("a token of issuer platform with sub")
+            .And.Contain("The key set at").And.Contain("it answered 401");
+        foreach (var canary in canaries)
+        {
+            program.Printed.Should().NotContain(canary);
+        }
+    }
+
+    [Fact]
     public async Task Connections_that_are_reset_in_the_middle_of_a_request_leave_no_trace_of_a_fault()
     {
         using var folder = new TemporaryFolder();

@@ -257,6 +257,25 @@ public sealed class NodeClientTests : IClassFixture<NodePackages>
         }
     }
 
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_exchanges_a_token_and_jose_verifies_what_comes_of_it()
+    {
+        await using var service = await RunningService.Start(folder: null, clock: null, TokenExchanges.File);
+        var token = await service.GetToken(TokenQueries.Wide);
+        var (id, secret) = (TokenExchanges.Agent.Split(':')[0], TokenExchanges.Agent.Split(':')[1]);
+
+        var verified = await Get("exchange", Issuer(service), Basic, id, secret, token, Sample.OrdersUri, "RS256");
+
+        verified.GetProperty("response").GetProperty("issued_token_type").GetString().Should().Be(TokenExchanges.AccessToken);
+        var claims = verified.GetProperty("claims");
+        (claims.GetProperty("sub").GetString(), claims.GetProperty("client_id").GetString(), claims.GetProperty("scope").GetString())
+            .Should().Be((Sample.Wide, id, "orders.read"));
+        claims.GetProperty("act").GetProperty("sub").GetString().Should().Be(id);
+
+        var refusal = await Refusal("exchange", Issuer(service), Basic, id, secret, token, "urn:other", "RS256");
+        (refusal.GetProperty("status").GetInt32(), refusal.GetProperty("error").GetString()).Should().Be((400, "invalid_target"));
+    }
+
     private static async Task GetsATokenByAssertion(RunningService service, AssertingClient client)
     {
         foreach (var library in s_libraries)

@@ -212,6 +212,9 @@ public sealed class ClientAssertionRefusalTests(ClientAssertionRefusalTests.Fixt
         ["a NUL behind the claims"] = draft => AssertionDraft.Compact(s_header, [.. Utf8(draft.Claims.ToJsonString()), 0], Sign),
     };
 
+    /// <summary>The same for other methods that take a JWT: each must refuse them too, but for what its own rules allow.</summary>
+    internal static IReadOnlyDictionary<string, Func<AssertionDraft, string>> AttackList => s_attacks;
+
     private readonly RunningService _service = fixture.Service;
 
     public static TheoryData<string> Attacks() => [.. s_attacks.Keys];
@@ -391,7 +394,7 @@ public sealed class ClientAssertionRefusalTests(ClientAssertionRefusalTests.Fixt
         (await service.Send(Draft().SignedBy(Rsa))).Status.Should().Be(200);
 
         TokenEndpointRefusalTests.Disable(folder, KeyJob);
-        service.Store.Refresh();
+        await service.Refresh();
 
         Refused(await service.Send(Draft().SignedBy(Rsa)));
     }

@@ -28,6 +28,7 @@ public sealed class ForwardedAddressTests : IDisposable
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task The_switch_of_the_framework_that_believes_everybody_does_nothing()
     {
         await using var service = await Start("--ForwardedHeaders_Enabled=true");
@@ -74,6 +75,7 @@ public sealed class ForwardedAddressTests : IDisposable
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task A_proxy_is_known_by_its_IPv4_address_on_a_listener_for_both_too()
     {
         await using var service = await Start("--urls=http://[::]:0", "--TokenService:ForwardedHeaders:KnownProxies=127.0.0.1");

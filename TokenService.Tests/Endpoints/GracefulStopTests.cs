@@ -16,6 +16,7 @@ using Xunit.Abstractions;
 namespace TokenService.Tests.Endpoints;
 
 /// <summary>The end of the service on SIGTERM: nobody's request fails, and it does not take long.</summary>
+[Trait("Host", "OwnProgram")]
 public sealed class GracefulStopTests : IDisposable
 {
     // What is promised, and a second for a loaded machine.

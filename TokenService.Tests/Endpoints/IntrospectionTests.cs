@@ -6,6 +6,7 @@ using System.Text.Json.Nodes;
 using System.Threading.Tasks;
 using FluentAssertions;
 using Microsoft.Extensions.Time.Testing;
+using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
 using TokenService.Keys;
 using TokenService.Tests.Support;
@@ -232,7 +233,10 @@ public sealed class IntrospectionTests(IntrospectionTests.Fixture fixture) : ICl
     public async Task The_tokens_of_a_disabled_or_removed_client_read_the_same()
     {
         using var folder = new TemporaryFolder();
-        await using var service = await RunningService.Start(folder, null, File);
+
+        // Into the store, and then without the file, which would bring the removed one back.
+        await (await RunningService.Start(folder, null, File)).DisposeAsync();
+        await using var service = await RunningService.Start(folder, null, null);
         var (disabled, removed, other) = (await service.GetToken(), await service.GetToken(Wide), await service.GetToken(Wide));
         (await service.IsActive(removed)).Should().BeTrue();
 
@@ -242,7 +246,7 @@ public sealed class IntrospectionTests(IntrospectionTests.Fixture fixture) : ICl
             store.Registry.Change(_ => new() { RemovedClients = [Sample.Wide] });
         }
 
-        service.Store.Refresh();
+        await service.Refresh();
         IsInactive(await service.Introspect(disabled));
         IsInactive(await service.Introspect(removed));
         IsInactive(await service.Introspect(other, Gateway));
@@ -262,7 +266,7 @@ public sealed class IntrospectionTests(IntrospectionTests.Fixture fixture) : ICl
             {
                 store.Registry.Change(_ => new() { RemovedClients = [Sample.Wide] });
                 store.Registry.Change(_ => new() { Clients = [client with { IssuedAt = DateTimeOffset.UtcNow + registered }] });
-                service.Store.Refresh();
+                await service.Refresh();
                 (await service.IsActive(token)).Should().Be(alive);
             }
         }
@@ -280,10 +284,10 @@ public sealed class IntrospectionTests(IntrospectionTests.Fixture fixture) : ICl
         using (var store = TokenService.Storage.Store.Open(settings))
         {
             TokenService.Administration.KeyRotation.Retire(
-                store.Keys, settings, TimeProvider.System, service.Store.Current.Keys.SigningAt(DateTimeOffset.UtcNow).Kid);
+                store.Keys, settings, TimeProvider.System, new JsonWebToken(token).Kid);
         }
 
-        service.Store.Refresh();
+        await service.Refresh();
         IsInactive(await service.Introspect(token));
         IsInactive(await service.Introspect(token, Gateway));
         (await service.IsActive(await service.GetToken())).Should().BeTrue();
@@ -304,7 +308,12 @@ public sealed class IntrospectionTests(IntrospectionTests.Fixture fixture) : ICl
             .Should().BeEquivalentTo("Cache-Control: no-store", "Pragma: no-cache", "Content-Type: application/json");
     }
 
-    private SigningKey Key() => _service.Store.Current.Keys.SigningAt(DateTimeOffset.UtcNow);
+    // As it is in the store.
+    private SigningKey Key()
+    {
+        using var store = TokenService.Storage.Store.Open(Operations.SettingsTests.Read(_service.Folder.Path));
+        return TokenService.Storage.StoreTransaction.Read(store.DataSource, store.Keys.ReadRing).SigningAt(Fixture.Now);
+    }
 
     private static string Part(string json) => Base64UrlEncoder.Encode(json);
 

@@ -89,6 +89,7 @@ public sealed class JwksUriTests
     [InlineData("no-store, max-age=600", null, 60)]
     [InlineData("nonsense=1", null, 300)]
     [InlineData(null, null, 300)]
+    [Trait("Host", "InProcess")]
     public async Task Keys_are_kept_as_the_headers_say_between_a_minute_and_a_day(string? cacheControl, string? age, int seconds)
     {
         await using var host = await KeySetHost.Start();
@@ -107,6 +108,7 @@ public sealed class JwksUriTests
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task Expires_counts_where_there_is_no_max_age()
     {
         await using var host = await KeySetHost.Start();
@@ -138,6 +140,7 @@ public sealed class JwksUriTests
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task A_flood_of_unknown_kids_causes_one_fetch_a_minute()
     {
         await using var host = await KeySetHost.Start(ClientKeyPair.Set(Rsa.Jwk()));
@@ -178,6 +181,7 @@ public sealed class JwksUriTests
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task While_the_host_is_down_the_keys_go_on_being_used()
     {
         await using var host = await KeySetHost.Start(ClientKeyPair.Set(Rsa.Jwk()));
@@ -208,6 +212,7 @@ public sealed class JwksUriTests
     [InlineData("a private key")]
     [InlineData("no keys")]
     [InlineData("keys of other kinds")]
+    [Trait("Host", "InProcess")]
     public async Task Keys_that_their_owner_has_withdrawn_are_not_used_on(string published)
     {
         var shown = Rsa.Jwk();
@@ -232,6 +237,7 @@ public sealed class JwksUriTests
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task Keys_in_use_are_kept_however_long_the_host_is_down_whatever_other_clients_do()
     {
         await using var host = await KeySetHost.Start(ClientKeyPair.Set(Rsa.Jwk()));
@@ -255,6 +261,7 @@ public sealed class JwksUriTests
     [InlineData("::1")]
     [InlineData("::ffff:127.0.0.1")]
     [InlineData("169.254.169.254")]
+    [Trait("Host", "InProcess")]
     public async Task A_name_that_leads_to_this_machine_or_the_local_link_is_not_dialled(string address)
     {
         using var listener = new System.Net.Sockets.TcpListener(IPAddress.IPv6Any, 0);
@@ -269,7 +276,7 @@ public sealed class JwksUriTests
             return Task.FromResult<IPAddress[]>([IPAddress.Parse(address)]);
         });
 
-        var (keys, _) = await keySets.Get(new Uri($"https://keys.example.com:{((IPEndPoint)listener.LocalEndpoint).Port}/jwks"), default);
+        var (keys, _) = await keySets.Get(new(new Uri($"https://keys.example.com:{((IPEndPoint)listener.LocalEndpoint).Port}/jwks")), default);
 
         keys.Should().BeNull();
         told.Should().Contain("leads to an address that is not asked for keys");
@@ -278,6 +285,7 @@ public sealed class JwksUriTests
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task The_address_that_was_checked_is_the_one_that_is_dialled()
     {
         // A name that leads elsewhere each time it is asked for, as an attacker's would.
@@ -286,13 +294,14 @@ public sealed class JwksUriTests
         using var keySets = new TokenService.Authentication.ClientKeySets(
             _clock, (_, _) => { }, (_, _) => Task.FromResult<IPAddress[]>([IPAddress.Parse(answers.Dequeue())]));
 
-        var (keys, _) = await keySets.Get(new Uri($"http://localhost:{host.Uri.Port}/jwks.json"), default);
+        var (keys, _) = await keySets.Get(new(new Uri($"http://localhost:{host.Uri.Port}/jwks.json")), default);
 
         keys!.Keys.Should().ContainSingle();
         (host.Asked, answers.Count).Should().Be((1, 1));
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task What_a_host_says_cannot_forge_a_log_line()
     {
         using var listener = new System.Net.Sockets.TcpListener(IPAddress.Loopback, 0);
@@ -305,13 +314,14 @@ public sealed class JwksUriTests
         var told = "";
         using var keySets = new TokenService.Authentication.ClientKeySets(_clock, (_, fault) => told = fault);
 
-        await keySets.Get(new Uri($"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}/"), default);
+        await keySets.Get(new(new Uri($"http://127.0.0.1:{((IPEndPoint)listener.LocalEndpoint).Port}/")), default);
         await answer;
 
         told.Should().NotBeEmpty().And.MatchRegex("^[ -~]*$");
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task Where_there_is_nothing_yet_the_answer_is_503_until_the_host_answers()
     {
         await using var host = await KeySetHost.Start();
@@ -489,6 +499,7 @@ public sealed class JwksUriTests
     }
 
     [Fact]
+    [Trait("Host", "OwnProgram")]
     public async Task Over_TLS_the_certificate_must_be_good()
     {
         using var folder = new TemporaryFolder();

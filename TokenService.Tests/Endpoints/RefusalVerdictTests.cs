@@ -25,7 +25,7 @@ public sealed class RefusalVerdictTests(RefusalVerdictTests.Fixture fixture) : I
     private const string BasicForm = "Basic and, in base64, client id and secret in UTF-8 with a colon between them";
     private const string JwsForm = "it must be a signed JWT in compact form, three parts with two dots between them; an encrypted one (JWE) is not accepted";
     private const string AudienceRule = $"aud must be the issuer, {Issuer}, as its only value";
-    private const string TypeRule = $"client_assertion_type must be {AssertionDraft.JwtBearer}";
+    private const string TypeRule = $"client_assertion_type must be {AssertionDraft.JwtBearer}, or {AssertionDraft.JwtSpiffe} for a JWT-SVID";
 
     private static readonly ClientKeyPair s_stranger = ClientKeyPair.OfRsa();
 
@@ -70,7 +70,7 @@ public sealed class RefusalVerdictTests(RefusalVerdictTests.Fixture fixture) : I
         ["another client in the form"] = (Form($"{Grant}&client_id=other", JobRight), new(401, "invalid_client", "client_id", "the same client in the form, or none", "the right secret, and a client_id in the form that names another client: \"other\"", Sample.Job)),
 
         // Grants, scopes, resources.
-        ["another grant"] = (Form("grant_type=password&username=u&password=canary", JobRight), new(400, "unsupported_grant_type", "grant_type", "client_credentials", "\"password\"", Sample.Job)),
+        ["another grant"] = (Form("grant_type=password&username=u&password=canary", JobRight), new(400, "unsupported_grant_type", "grant_type", "client_credentials urn:ietf:params:oauth:grant-type:token-exchange", "\"password\"", Sample.Job)),
         ["a grant that is not the client's"] = (Form(Grant, $"{Sample.Introspector}:{Sample.IntrospectorSecret}"), new(400, "unauthorized_client", "grant_types", "a grant that it is registered for: none", "\"client_credentials\"", Sample.Introspector)),
         ["a malformed scope"] = (Form($"{Grant}&scope=a++b", JobRight), new(400, "invalid_scope", "scope", "scope names with single spaces between them", "\"a  b\"", Sample.Job)),
         ["a scope that is not the client's"] = (Form($"{Grant}&scope=catalog.read+orders.read", JobRight), new(400, "invalid_scope", "scope", "scopes that it is registered for: \"catalog.search\", \"catalog.read\"", "\"orders.read\"", Sample.Job)),
@@ -301,7 +301,7 @@ public sealed class RefusalVerdictTests(RefusalVerdictTests.Fixture fixture) : I
             Service = await RunningService.Start(
                 _folder, new FakeTimeProvider(Now), file, $"--TokenService:Issuer={Issuer}", "--TokenService:RateLimit:FailuresPerMinute=0");
             TokenEndpointRefusalTests.Disable(_folder, "off-job");
-            Service.Store.Refresh();
+            await Service.Refresh();
         }
 
         public async Task DisposeAsync() => await Service.DisposeAsync();

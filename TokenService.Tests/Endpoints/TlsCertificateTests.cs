@@ -16,6 +16,7 @@ using Xunit.Abstractions;
 namespace TokenService.Tests.Endpoints;
 
 /// <summary>TLS on the web server itself, with certificates that change while it runs.</summary>
+[Trait("Host", "OwnProgram")]
 public sealed class TlsCertificateTests(ITestOutputHelper output) : IDisposable
 {
     private readonly TemporaryFolder _folder = new();

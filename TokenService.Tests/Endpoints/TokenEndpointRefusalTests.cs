@@ -114,6 +114,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task What_was_changed_while_a_body_was_on_its_way_counts()
     {
         using var folder = new TemporaryFolder();
@@ -128,7 +129,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
             TimeSpan.FromSeconds(2));
         await Task.Delay(500);
         Disable(folder, Sample.Job);
-        service.Store.Refresh();
+        await service.Refresh();
 
         (await answer).Should().StartWith("HTTP/1.1 401 ");
     }
@@ -259,7 +260,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
         (await service.Token(Grant, Right)).Status.Should().Be(200);
 
         Disable(folder, Sample.Job);
-        service.Store.Refresh();
+        await service.Refresh();
 
         Refused(await service.Token(Grant, Right), 401, "invalid_client");
     }
@@ -269,7 +270,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
     [InlineData("implicit")]
     [InlineData("authorization_code")]
     [InlineData("refresh_token")]
-    [InlineData("urn:ietf:params:oauth:grant-type:token-exchange")]
+    [InlineData("urn:ietf:params:oauth:grant-type:device_code")]
     [InlineData("CLIENT_CREDENTIALS")]
     [InlineData("client_credentials ")]
     [InlineData("client_credentials%00")]
@@ -366,6 +367,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task Too_many_failures_are_slowed_down_and_a_right_credential_passes_all_the_same()
     {
         var clock = new FakeTimeProvider(DateTimeOffset.FromUnixTimeSeconds(1_800_000_000));
@@ -389,6 +391,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task A_fault_of_our_own_is_answered_in_json_too()
     {
         await using var service = await RunningService.Start("--TokenService:SigningAlgorithm=ES256");
@@ -401,6 +404,7 @@ public sealed class TokenEndpointRefusalTests(TokenEndpointRefusalTests.Fixture 
     [InlineData("100%25", "100%25", "token_endpoint_auth_method: client \"c\" sent the right secret by client_secret_basic; expected: client_secret_post, as registered")]
     [InlineData("a+b", "a%2Bb", "token_endpoint_auth_method: client \"c\" sent the right secret by client_secret_basic; expected: client_secret_post, as registered")]
     [InlineData("a+b", "other", "client_secret: client \"c\" sent a wrong secret; expected: one of its secrets")]
+    [Trait("Host", "InProcess")]
     public void The_operator_is_told_of_the_reading_that_came_closest(string secret, string sent, string reason)
     {
         var client = new TokenService.Clients.Client

@@ -131,7 +131,7 @@ public sealed class TokenQueryRefusalTests(TokenQueryRefusalTests.Fixture fixtur
         using var folder = new TemporaryFolder();
         await using var service = await RunningService.Start(folder, null, File);
         Disable(folder, Sample.Introspector);
-        service.Store.Refresh();
+        await service.Refresh();
 
         Refused(await service.Token("token=x", CatalogApi, path), 401, "invalid_client");
     });

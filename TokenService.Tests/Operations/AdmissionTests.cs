@@ -84,7 +84,7 @@ public sealed class AdmissionTests : IDisposable
         first.Should().NotBeNull();
 
         var late = Enter();
-        _ = _admission.PaceRefusal();
+        _ = _admission.PaceRefusal(default);
         _time.Advance(TimeSpan.FromMilliseconds(201));
         first!.Dispose();
         (await late).Should().BeNull();
@@ -127,17 +127,17 @@ public sealed class AdmissionTests : IDisposable
     [Fact]
     public async Task Refusals_beyond_their_pace_wait_and_at_most_a_second()
     {
-        _admission.PaceRefusal().IsCompleted.Should().BeTrue();
+        _admission.PaceRefusal(default).IsCompleted.Should().BeTrue();
         _time.Advance(TimeSpan.FromMilliseconds(1));
-        _admission.PaceRefusal().IsCompleted.Should().BeTrue("one a millisecond is within the pace");
+        _admission.PaceRefusal(default).IsCompleted.Should().BeTrue("one a millisecond is within the pace");
         _time.Advance(TimeSpan.FromMilliseconds(1));
 
-        var paced = Enumerable.Range(0, 100).Select(_ => _admission.PaceRefusal()).ToList();
+        var paced = Enumerable.Range(0, 100).Select(_ => _admission.PaceRefusal(default)).ToList();
         paced.Count(refusal => !refusal.IsCompleted).Should().BeInRange(97, 99);
         _time.Advance(TimeSpan.FromMilliseconds(110));
         await Task.WhenAll(paced).WaitAsync(TimeSpan.FromSeconds(10));
 
-        var many = Enumerable.Range(0, 10 * Admission.RefusalsPerCore).Select(_ => _admission.PaceRefusal()).ToList();
+        var many = Enumerable.Range(0, 10 * Admission.RefusalsPerCore).Select(_ => _admission.PaceRefusal(default)).ToList();
         _time.Advance(TimeSpan.FromSeconds(1.01));
         await Task.WhenAll(many).WaitAsync(TimeSpan.FromSeconds(10));
     }
@@ -153,7 +153,7 @@ public sealed class AdmissionTests : IDisposable
         _time.Advance(TimeSpan.FromSeconds(1));
         foreach (var _ in Enumerable.Range(0, 100))
         {
-            _admission.PaceRefusal().IsCompleted.Should().BeTrue("two may be refused for each that was computed");
+            _admission.PaceRefusal(default).IsCompleted.Should().BeTrue("some may be refused for each that was computed");
             _time.Advance(TimeSpan.FromSeconds(1.0 / (Admission.RefusalsPerTurn * 5_000)));
         }
     }
@@ -161,8 +161,8 @@ public sealed class AdmissionTests : IDisposable
     [Fact]
     public void How_many_were_refused_is_told_every_ten_seconds()
     {
-        _ = _admission.PaceRefusal();
-        _ = _admission.PaceRefusal();
+        _ = _admission.PaceRefusal(default);
+        _ = _admission.PaceRefusal(default);
         _told.Should().Be(0);
 
         for (var second = 0; second < 10; second++)
@@ -174,6 +174,34 @@ public sealed class AdmissionTests : IDisposable
         _told.Should().Be(2);
         _time.Advance(TimeSpan.FromSeconds(10));
         _told.Should().Be(2);
+    }
+
+    [Fact]
+    public async Task Callers_that_hang_up_while_they_wait_are_no_sign_of_too_much_load()
+    {
+        using var gone = new CancellationTokenSource();
+        var first = await Enter();
+        var left = Enter(gone.Token);
+        await gone.CancelAsync();
+        var waiting = Enter();
+
+        first!.Dispose();
+        (await left).Should().BeNull();
+        for (var i = 0; i < 2 * Admission.RefusalsPerCore; i++)
+        {
+            _admission.PaceRefusal(gone.Token).IsCompleted.Should().BeTrue();
+        }
+
+        // Whoever is really refused next finds the pace unused, and whoever waits may wait as long as in a burst.
+        var turn = await waiting;
+        var patient = Enter();
+        _time.Advance(TimeSpan.FromMilliseconds(999));
+        turn!.Dispose();
+        (await patient).Should().NotBeNull();
+        _admission.PaceRefusal(default).IsCompleted.Should().BeTrue();
+
+        _time.Advance(TimeSpan.FromSeconds(10));
+        _told.Should().Be(1);
     }
 
     private Task<Admission.Turn?> Enter(CancellationToken cancellation = default) => _admission.Enter(cancellation).AsTask();

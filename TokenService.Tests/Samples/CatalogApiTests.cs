@@ -32,6 +32,46 @@ public sealed class CatalogApiTests(CatalogApiTests.Fixture fixture) : IClassFix
     public async Task No_token_is_refused() => Refused(await Get("/documents", null), 401, "Bearer");
 
     [Fact]
+    public async Task Each_refusal_names_where_the_metadata_of_the_resource_is()
+    {
+        const string metadata = $"resource_metadata=\"{Sample.CatalogUri}/.well-known/oauth-protected-resource\"";
+
+        Challenge(await Get("/documents", null)).Should().Be($"Bearer {metadata}");
+        Challenge(await Get("/documents", "garbage")).Should().MatchRegex($"^Bearer error=\"invalid_token\", (error_description=\"[^\"]*\", )?{metadata}$");
+        Challenge(await Get("/documents", fixture.ExpiredToken)).Should().MatchRegex($"^Bearer error=\"invalid_token\", error_description=\"[^\"]*\", {metadata}$");
+        Challenge(await Get("/documents/3", await fixture.Token("&scope=catalog.search")))
+            .Should().Be($"Bearer error=\"insufficient_scope\", scope=\"catalog.read\", {metadata}");
+
+        static string Challenge(Answer answer) => answer.Response.Headers.GetValues("WWW-Authenticate").Should().ContainSingle().Subject;
+    }
+
+    [Fact]
+    public async Task The_metadata_says_to_everybody_which_resource_it_is_and_who_issues_its_tokens()
+    {
+        var answer = await Get("/.well-known/oauth-protected-resource", null);
+
+        (answer.Status, answer.Response.Content.Headers.ContentType!.MediaType).Should().Be((200, "application/json"));
+        answer.Body.Should().Be(
+            $$"""{"resource":"{{Sample.CatalogUri}}","authorization_servers":["{{fixture.Service.Url.ToString().TrimEnd('/')}}"],"scopes_supported":["catalog.search","catalog.read"],"bearer_methods_supported":["header"]}""");
+        (await Get("/.well-known/oauth-protected-resource", "garbage")).Status.Should().Be(200);
+        (await Get("/.well-known/oauth-protected-resource/other", null)).Status.Should().Be(404);
+    }
+
+    [Fact]
+    public async Task The_metadata_of_a_resource_with_a_path_has_the_well_known_part_before_it()
+    {
+        var api = new Uri($"http://127.0.0.1:{RunningProgram.FreePort()}");
+        await using var program = await fixture.StartApi(api, "--Audience=https://api.example.com/catalog/v1");
+
+        var refused = await Get("/documents", null, api);
+
+        const string path = "/.well-known/oauth-protected-resource/catalog/v1";
+        refused.Response.Headers.WwwAuthenticate.ToString().Should().Be($"Bearer resource_metadata=\"https://api.example.com{path}\"");
+        (await Get(path, null, api)).Json.GetProperty("resource").GetString().Should().Be("https://api.example.com/catalog/v1");
+        (await Get("/.well-known/oauth-protected-resource", null, api)).Status.Should().Be(404);
+    }
+
+    [Fact]
     public async Task A_token_without_the_scope_is_refused_as_insufficient_scope()
     {
         var token = await fixture.Token("&scope=catalog.search");

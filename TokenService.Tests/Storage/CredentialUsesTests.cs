@@ -229,6 +229,7 @@ public sealed class CredentialUsesTests : IDisposable
         }
 
         _clock.Advance(s_minute);
+        uses.Dispose();
 
         Uses().Should().HaveCount(CredentialUses.MostOfAClient + 1).And.Contain(use => use.Name == "d key:0")
             .And.Contain(use => use.Name == $"c key:{(3 * CredentialUses.MostOfAClient) - 1}").And.NotContain(use => use.Name == "c key:0");

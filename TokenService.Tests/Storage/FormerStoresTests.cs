@@ -23,6 +23,8 @@ public sealed class FormerStoresTests : IDisposable
     [InlineData(1, "MXe1EwR2638VtCN1VHMAR5jgBQq4DW_d_3Yn5bFcwYc", "g3i3wjj_6OldOSJbJsYDMcPxiCqv3BS4Gc1JL0hrt6I", null)]
     [InlineData(2, "_VXOl8hKIEdfA6ibDNV1SLqwOaeuHiJd1-yGFuA54As", "8L3I1dBC_lQj4BjMY6oCm0FRHBRkWfX84bGxYPZ5OJU", "p3hga2Gkzh6UnKZgA3Q5Xs5rx0qnqRKtFIb9Rnt6mMJ2dyqofh7Kgw8FPBPTTUXu")]
     [InlineData(6, "vFcCBjKeoaROFiE-gny-KcmTrlAat52SppGT-9r1A_s", "FE7v--bj5hGLHqznDDQzQysI6OLsIF2iKJmvz-X9Wu0", "UzRd6QQy1Q62TnRh6smxKEAuVv1qujKtg1OO7JfPdg9GkJLSTp74LrpnTJwbWoVe")]
+    [InlineData(7, "p3mllAxjXB101aDlJZscVp3QXoJU6IiE1qoFA5SUq9c", "dfnNCJQQYiJxg7g5-EmJQqHh9l2kt4e3fai5M4WjbwA", "nZ2o2Yk7dzTyWnQv0iY_Hxy6TjL7K8f9nJTNxa9Qe8K86cMdc3WACUxwWbanoAa4")]
+    [InlineData(8, "5UD0vHe5zy6ijzWMxuh5t4vHHG7CjOCHsH2LmZeDG98", "uH6bY5rv-EK2tfxDaNkNE3o3JoTRM5y08AfgM2HZISU", "13ffhWtxcL1pJ2hSmis1qtmUUq65hEgAutMbdx0Wrdfz6Gn-68EklvA4Xt86F7JB")]
     public async Task A_store_of_a_former_build_opens_with_its_keys_clients_and_secrets(int schema, string kid, string secret, string? signer)
     {
         var stores = Repository.File("TokenService.Tests", "Storage", "Stores");

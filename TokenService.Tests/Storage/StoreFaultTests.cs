@@ -184,6 +184,27 @@ public sealed class StoreFaultTests(ITestOutputHelper output) : IDisposable
         StoreFile.Check(store);
     }
 
+    [StraceFact]
+    public async Task A_store_whose_disk_becomes_read_only_while_it_runs()
+    {
+        await using var service = await ServiceUnderLoad.Start(_folder);
+        for (var round = 1; round <= LongForm.Of(2, 20); round++)
+        {
+            await Task.Delay(500);
+            RefusedWrites? refused = null;
+            await service.Survives(
+                output,
+                $"read-only, {round}",
+                async () => refused = await RefusedWrites.Begin(service.Id),
+                () => refused!.End(),
+                visible: true,
+                round);
+        }
+
+        await service.Ends(output, "read-only");
+        StoreFile.Check(_folder);
+    }
+
     [TmpfsFact]
     public async Task A_start_on_a_full_or_read_only_disk_is_refused_in_a_line()
     {

@@ -53,14 +53,16 @@ public sealed class UpgradeTests(ITestOutputHelper output) : IDisposable
     [NeedsFact(PreviousBuild.Programs, PreviousBuild.InstalledBy)]
     public async Task The_build_before_and_this_one_serve_side_by_side_and_take_turns_without_a_failed_request()
     {
-        Cli[] clis = [new(_folder) { Program = await PreviousBuild.Program(Previous) }, new(_folder)];
+        using var previous = await PreviousBuild.Of(Previous);
+        Cli[] clis = [new(_folder) { Program = previous.Program }, new(_folder)];
         ReplicaSet.Succeeded(await clis[0].Run("apply", _folder.Write("applied.json", Ledger.File)));
         var old = await clis[0].Serve(_ports[0], Settings);
+        using var end = new CancellationTokenSource();
+        var clients = Task.CompletedTask;
         try
         {
             var issuedBefore = (await Token(0)).AccessToken;
-            using var end = new CancellationTokenSource();
-            var clients = Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Use(end.Token))));
+            clients = Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(() => Use(end.Token))));
 
             // The new one begins beside the old one, and brings the schema up to date where it has a migration.
             await using var fresh = await clis[1].Serve(_ports[1], Settings);
@@ -81,11 +83,11 @@ public sealed class UpgradeTests(ITestOutputHelper output) : IDisposable
             await fresh.Stop();
             fresh.ExitCode.Should().Be(0);
             (await Token(0)).Status.Should().Be(200);
-            await end.CancelAsync();
-            await clients;
         }
         finally
         {
+            await end.CancelAsync();
+            await clients;
             await old.DisposeAsync();
         }
 

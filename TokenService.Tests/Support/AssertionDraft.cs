@@ -11,6 +11,8 @@ internal sealed class AssertionDraft
 {
     public const string JwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
+    public const string JwtSpiffe = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
+
     public AssertionDraft(string clientId, string audience, DateTimeOffset now)
     {
         Claims = new()

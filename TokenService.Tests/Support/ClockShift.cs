@@ -8,7 +8,7 @@ namespace TokenService.Tests.Support;
 
 /// <summary>
 /// The wall clock of a program in a process of its own, set beside the machine's: a library that is loaded before all others adds to
-/// CLOCK_REALTIME alone, as setting the machine's clock would. It can be set again while the program runs.
+/// CLOCK_REALTIME alone, as setting the machine's clock would. It can be set again, and stopped, while the program runs.
 /// </summary>
 internal sealed class ClockShift
 {
@@ -26,6 +26,7 @@ internal sealed class ClockShift
         #include <sys/mman.h>
         #include <time.h>
 
+        /* How far it is set, and where it stands; both in nanoseconds, the latter 0 where it goes. */
         static volatile long long *shift;
         static int (*real)(clockid_t, struct timespec *);
 
@@ -34,7 +35,7 @@ internal sealed class ClockShift
             real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
             const char *name = getenv("TEST_CLOCK_SHIFT");
             int file = name ? open(name, O_RDONLY | O_CLOEXEC) : -1;
-            void *map = file < 0 ? MAP_FAILED : mmap(0, sizeof(long long), PROT_READ, MAP_SHARED, file, 0);
+            void *map = file < 0 ? MAP_FAILED : mmap(0, 2 * sizeof(long long), PROT_READ, MAP_SHARED, file, 0);
             if (map != MAP_FAILED)
                 shift = map;
         }
@@ -45,7 +46,7 @@ internal sealed class ClockShift
                 begin();
             int result = real(clock, time);
             if (result == 0 && shift && (clock == CLOCK_REALTIME || clock == CLOCK_REALTIME_COARSE)) {
-                long long now = time->tv_sec * 1000000000LL + time->tv_nsec + *shift;
+                long long now = shift[1] ? shift[1] : time->tv_sec * 1000000000LL + time->tv_nsec + shift[0];
                 time->tv_sec = now / 1000000000LL;
                 time->tv_nsec = now % 1000000000LL;
             }
@@ -73,11 +74,16 @@ internal sealed class ClockShift
     }
 
     /// <summary>Sets it, also of a program that runs.</summary>
-    public void Set(TimeSpan shift)
+    public void Set(TimeSpan shift) => Write(shift, TimeSpan.Zero);
+
+    /// <summary>Sets it to a moment at which it stands still.</summary>
+    public void Stop(DateTimeOffset moment) => Write(TimeSpan.Zero, moment - DateTimeOffset.UnixEpoch);
+
+    private void Write(TimeSpan shift, TimeSpan stopped)
     {
         // In place: the program has this very file in its memory.
         using var file = new FileStream(_file, FileMode.OpenOrCreate, FileAccess.Write, FileShare.ReadWrite);
-        file.Write(BitConverter.GetBytes(shift.Ticks * 100));
+        file.Write([.. BitConverter.GetBytes(shift.Ticks * 100), .. BitConverter.GetBytes(stopped.Ticks * 100)]);
     }
 
     private static async Task<string> Compile()

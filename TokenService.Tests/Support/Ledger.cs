@@ -23,6 +23,8 @@ internal sealed class Ledger
     private const string Basic = $"{AssertionClients.BasicJob}:{AssertionClients.BasicSecret}";
     private const string Grant = "grant_type=client_credentials";
 
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
+
     private readonly Notes<(string ClientId, string Secret)> _secrets = new();
     private readonly Notes<string> _used = new();
     private readonly Notes<string> _doubtful = new();
@@ -112,33 +114,33 @@ internal sealed class Ledger
         _kids.Keys.Except(keys.Keys.Select(key => key.Kid)).Should().BeEmpty("all of them were published");
         foreach (var (clientId, secret) in _secrets.ToCheck(all))
         {
-            var answer = await Post(http, "/oauth2/token", Grant, $"{clientId}:{secret}");
+            var answer = await Ask(http, "/oauth2/token", Grant, $"{clientId}:{secret}");
             answer.Status.Should().Be(200, $"the secret of {clientId} was acknowledged; {answer.Body}");
         }
 
         foreach (var assertion in _used.ToCheck(all))
         {
-            var answer = await Post(http, "/oauth2/token", AssertionDraft.Form(assertion));
-            (answer.Status, answer.Error).Should().Be((401, "invalid_client"), "it was used");
+            var answer = await Ask(http, "/oauth2/token", AssertionDraft.Form(assertion));
+            (answer.Status, answer.Error).Should().Be((401, "invalid_client"), $"it was used; {answer.Body}");
         }
 
         foreach (var assertion in _doubtful.ToCheck(all: false))
         {
             // Nobody knows whether it was used; now it is.
-            (await Post(http, "/oauth2/token", AssertionDraft.Form(assertion))).Status.Should().BeOneOf(200, 401);
-            (await Post(http, "/oauth2/token", AssertionDraft.Form(assertion))).Status.Should().Be(401, "it may be accepted once");
+            (await Ask(http, "/oauth2/token", AssertionDraft.Form(assertion))).Status.Should().BeOneOf(200, 401);
+            (await Ask(http, "/oauth2/token", AssertionDraft.Form(assertion))).Status.Should().Be(401, "it may be accepted once");
         }
 
         foreach (var token in _revoked.ToCheck(all))
         {
-            var answer = await Post(http, TokenQueries.Introspection, $"token={token}", Asker);
+            var answer = await Ask(http, TokenQueries.Introspection, $"token={token}", Asker);
             answer.Json.GetProperty("active").GetBoolean().Should().BeFalse("it was revoked");
         }
 
         foreach (var token in _tokens.ToCheck(all))
         {
             (await IsSigned(token, keys)).Should().BeTrue("every token that was issued verifies");
-            var answer = await Post(http, TokenQueries.Introspection, $"token={token}", Asker);
+            var answer = await Ask(http, TokenQueries.Introspection, $"token={token}", Asker);
             answer.Json.GetProperty("active").GetBoolean().Should().BeTrue("it is live, and nobody revoked it");
         }
     }
@@ -220,6 +222,22 @@ internal sealed class Ledger
             TryAllIssuerSigningKeys = false,
             ValidTypes = ["at+jwt"],
         })).IsValid;
+
+    // A machine with other things to do refuses some for too much load: that is no answer to the question.
+    private async Task<Answer> Ask(HttpClient http, string path, string form, string? basic = null)
+    {
+        var since = Stopwatch.GetTimestamp();
+        while (true)
+        {
+            var answer = await Post(http, path, form, basic);
+            if (!answer.IsTooBusy || Stopwatch.GetElapsedTime(since) > s_patience)
+            {
+                return answer;
+            }
+
+            await Task.Delay(100);
+        }
+    }
 
     private async Task<Answer> Post(HttpClient http, string path, string form, string? basic = null)
     {

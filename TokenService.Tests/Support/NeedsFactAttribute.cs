@@ -25,6 +25,12 @@ internal sealed class NeedsFactAttribute : FactAttribute
         .Any(folder => File.Exists(Path.Combine(folder, program)) || File.Exists(Path.Combine(folder, program + ".exe")));
 }
 
+/// <summary>The same with data.</summary>
+internal sealed class NeedsTheoryAttribute : TheoryAttribute
+{
+    public NeedsTheoryAttribute(string programs, string install) => Skip = new NeedsFactAttribute(programs, install).Skip;
+}
+
 /// <summary>
 /// A test that needs modules of Python (their names separated by spaces) one of which may be missing on this machine; reported as skipped in the same way.
 /// </summary>

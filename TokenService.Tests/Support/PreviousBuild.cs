@@ -1,52 +1,44 @@
 using System;
 using System.Diagnostics;
 using System.IO;
-using System.Threading;
 using System.Threading.Tasks;
 using FluentAssertions;
 
 namespace TokenService.Tests.Support;
 
-/// <summary>The program of a former commit, built from the repository's own history; once for each commit, in the folder for temporary files.</summary>
-internal static class PreviousBuild
+/// <summary>The program of a former commit, built from the repository's own history.</summary>
+internal sealed class PreviousBuild : IDisposable
 {
     public const string Programs = "git dotnet tar";
 
     public const string InstalledBy = "apt-get install git tar";
 
-    private static readonly SemaphoreSlim s_one = new(1);
+    private readonly string _folder = Directory.CreateTempSubdirectory("token-service-build-").FullName;
 
-    /// <summary>Where the program is.</summary>
-    public static async Task<string> Program(string commit)
+    private PreviousBuild()
     {
-        await s_one.WaitAsync();
+    }
+
+    /// <summary>The program, until this is disposed.</summary>
+    public string Program => Path.Combine(_folder, "out", "TokenService");
+
+    /// <summary>Builds a commit, which takes a minute.</summary>
+    public static async Task<PreviousBuild> Of(string commit)
+    {
+        var build = new PreviousBuild();
         try
         {
-            var built = Path.Combine(Path.GetTempPath(), $"token-service-build-{Environment.UserName}-{commit[..12]}");
-            if (!Directory.Exists(built))
-            {
-                var folder = Directory.CreateTempSubdirectory("token-service-build-").FullName;
-                await Build(commit, folder);
-                try
-                {
-                    // In one step: what is there is whole.
-                    Directory.Move(Path.Combine(folder, "out"), built);
-                }
-                catch (IOException) when (Directory.Exists(built))
-                {
-                    // Another run was first.
-                }
-
-                Directory.Delete(folder, recursive: true);
-            }
-
-            return Path.Combine(built, "TokenService");
+            await Build(commit, build._folder);
+            return build;
         }
-        finally
+        catch
         {
-            s_one.Release();
+            build.Dispose();
+            throw;
         }
     }
+
+    public void Dispose() => Directory.Delete(_folder, recursive: true);
 
     // Not by Native AOT, which takes minutes and changes nothing in what the program does.
     private static Task Build(string commit, string folder) => Run(

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Linq;
 using System.Net.Http;
 using System.Net.Http.Headers;
 using System.Text;
@@ -15,27 +16,45 @@ using TokenService.Storage;
 
 namespace TokenService.Tests.Support;
 
-/// <summary>The real service, in this process, on a free port of the loopback, with a store of its own.</summary>
+/// <summary>
+/// The real service on a free port of the loopback, with a store of its own: in this process, or, with <c>TOKENSERVICE_HOST=Program</c>,
+/// the program in a process of its own (<see cref="Repository.Program"/>). Tests that look inside the process, or need its monotonic
+/// time to leap, have the trait <c>Host=InProcess</c>.
+/// </summary>
 internal sealed class RunningService : IAsyncDisposable
 {
-    private readonly WebApplication _app;
-    private readonly TemporaryFolder? _own;
+    /// <summary>How long a change to the store may go unseen by the program: it looks each second.</summary>
+    private static readonly TimeSpan s_unseen = TimeSpan.FromSeconds(2.5);
 
-    private RunningService(WebApplication app, TemporaryFolder? own)
+    private static readonly bool s_runsProgram = Environment.GetEnvironmentVariable("TOKENSERVICE_HOST") switch
     {
-        (_app, _own) = (app, own);
-        Url = new Uri(System.Linq.Enumerable.First(
-            app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses));
-        Http = new HttpClient { BaseAddress = Url };
+        null or "" => false,
+        "Program" => true,
+        var other => throw new InvalidOperationException($"TOKENSERVICE_HOST is {other}; it can be Program, or not be set."),
+    };
+
+    private readonly TemporaryFolder? _own;
+    private WebApplication? _app;
+    private RunningProgram? _program;
+    private (TimeProvider Time, ClockShift Shift)? _clock;
+
+    private RunningService(TemporaryFolder? folder)
+    {
+        _own = folder is null ? new TemporaryFolder() : null;
+        Folder = folder ?? _own!;
     }
 
-    public Uri Url { get; }
+    public TemporaryFolder Folder { get; }
 
-    public HttpClient Http { get; }
+    public Uri Url => Http.BaseAddress!;
 
-    public StoreWatch Store => _app.Services.GetRequiredService<StoreWatch>();
+    public HttpClient Http { get; } = new();
 
-    public KeyRotation KeyRotation => System.Linq.Enumerable.Single(System.Linq.Enumerable.OfType<KeyRotation>(_app.Services.GetServices<IHostedService>()));
+    public StoreWatch Store => App.Services.GetRequiredService<StoreWatch>();
+
+    public KeyRotation KeyRotation => App.Services.GetServices<IHostedService>().OfType<KeyRotation>().Single();
+
+    private WebApplication App => _app ?? throw new InvalidOperationException("A test that looks inside the service has the trait Host=InProcess.");
 
     /// <summary>Starts it in Development with the sample's clients.</summary>
     public static Task<RunningService> Start(params string[] settings) => Start(null, null, Sample.File, settings);
@@ -43,20 +62,38 @@ internal sealed class RunningService : IAsyncDisposable
     public static async Task<RunningService> Start(
         TemporaryFolder? folder, TimeProvider? clock, string? declarativeFile, params string[] settings)
     {
-        var own = folder is null ? new TemporaryFolder() : null;
-        folder ??= own!;
-        List<string> args =
-        [
-            "--environment=Development", "--urls=http://127.0.0.1:0", $"--contentRoot={folder.Path}", "--Logging:LogLevel:Default=None",
-        ];
+        var service = new RunningService(folder);
+        folder = service.Folder;
+        List<string> args = ["--environment=Development", $"--contentRoot={folder.Path}", "--Logging:LogLevel:Default=None"];
         if (declarativeFile is not null)
         {
             args.Add($"--TokenService:ApplyFile={folder.Write("clients.json", declarativeFile)}");
         }
 
-        var app = Program.CreateService([.. args, .. settings], clock ?? TimeProvider.System);
-        await app.StartAsync();
-        return new RunningService(app, own);
+        if (s_runsProgram)
+        {
+            await service.StartProgram([.. args, .. settings], clock);
+        }
+        else
+        {
+            service._app = Program.CreateService(["--urls=http://127.0.0.1:0", .. args, .. settings], clock ?? TimeProvider.System);
+            await service._app.StartAsync();
+            service.Http.BaseAddress = new Uri(service._app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
+        }
+
+        return service;
+    }
+
+    /// <summary>Waits until it has seen what was changed in its store.</summary>
+    public Task Refresh()
+    {
+        if (_program is not null)
+        {
+            return Task.Delay(s_unseen);
+        }
+
+        Store.Refresh();
+        return Task.CompletedTask;
     }
 
     public Task<Answer> Token(string form, string? basic = null, string path = "/oauth2/token")
@@ -71,6 +108,7 @@ internal sealed class RunningService : IAsyncDisposable
                 request.Headers.Authorization = new AuthenticationHeaderValue("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(basic)));
             }
 
+            SetClock();
             using var response = await Http.SendAsync(request);
             return await Answer.Of(response);
         }
@@ -86,10 +124,36 @@ internal sealed class RunningService : IAsyncDisposable
     public async ValueTask DisposeAsync()
     {
         Http.Dispose();
-        await _app.StopAsync();
-        await _app.DisposeAsync();
+        if (_app is not null)
+        {
+            await _app.StopAsync();
+            await _app.DisposeAsync();
+        }
+
+        if (_program is not null)
+        {
+            await _program.Stop();
+            await _program.DisposeAsync();
+        }
+
         _own?.Dispose();
     }
+
+    private async Task StartProgram(string[] args, TimeProvider? clock)
+    {
+        if (clock is not null)
+        {
+            _clock = (clock, await ClockShift.Make(Folder.File("clock"), TimeSpan.Zero));
+            SetClock();
+        }
+
+        Http.BaseAddress = new Uri($"http://127.0.0.1:{RunningProgram.FreePort()}");
+        _program = await RunningProgram.Start(
+            Repository.Program, [$"--urls={Url.GetLeftPart(UriPartial.Authority)}", .. args], new Uri(Url, "/health/ready"), Folder.Path, _clock?.Shift.Variables ?? []);
+    }
+
+    /// <summary>The wall clock of the program stands where the test's stands.</summary>
+    private void SetClock() => _clock?.Shift.Stop(_clock.Value.Time.GetUtcNow());
 }
 
 /// <summary>An HTTP answer with its JSON.</summary>

@@ -6,7 +6,7 @@ using System.Security.Cryptography.X509Certificates;
 
 namespace TokenService.Tests.Support;
 
-/// <summary>A certificate for 127.0.0.1 under an intermediate and a root of its own, as PEM.</summary>
+/// <summary>A certificate for 127.0.0.1 under an intermediate and a root of its own, as PEM. It is good for years, by the clock of any test.</summary>
 /// <param name="Chain">The certificate and the intermediate.</param>
 /// <param name="Key">The certificate's private key.</param>
 /// <param name="Root">The root.</param>
@@ -17,7 +17,7 @@ internal sealed record TestCertificate(string Chain, string Key, string Root)
         using var rootKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         using var intermediateKey = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        using var root = Authority($"{name} root", rootKey).CreateSelfSigned(DateTimeOffset.UtcNow.AddDays(-1), DateTimeOffset.UtcNow.AddDays(1));
+        using var root = Authority($"{name} root", rootKey).CreateSelfSigned(DateTimeOffset.UtcNow.AddYears(-6), DateTimeOffset.UtcNow.AddYears(6));
         using var intermediate = Sign(Authority($"{name} intermediate", intermediateKey), root);
         using var signer = intermediate.CopyWithPrivateKey(intermediateKey);
 
@@ -49,5 +49,5 @@ internal sealed record TestCertificate(string Chain, string Key, string Root)
     }
 
     private static X509Certificate2 Sign(CertificateRequest request, X509Certificate2 signer)
-        => request.Create(signer, DateTimeOffset.UtcNow.AddHours(-1), DateTimeOffset.UtcNow.AddHours(1), RandomNumberGenerator.GetBytes(8));
+        => request.Create(signer, DateTimeOffset.UtcNow.AddYears(-5), DateTimeOffset.UtcNow.AddYears(5), RandomNumberGenerator.GetBytes(8));
 }

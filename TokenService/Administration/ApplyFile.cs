@@ -18,13 +18,15 @@ namespace TokenService.Administration;
 /// <param name="store">The clients and resources.</param>
 /// <param name="watch">Told at once what was applied.</param>
 /// <param name="development">Whether secrets may be short.</param>
+/// <param name="defaultLifetime">How long tokens live where a client does not say.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="logger">Told what was applied and what was not.</param>
 /// <remarks>
 /// The file is looked at once a second. Notifications of the file system are faster, and do not come for files on network volumes or
 /// behind the links that Kubernetes swaps for a mounted secret.
 /// </remarks>
-public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch, bool development, TimeProvider clock, ILogger logger) : BackgroundService
+public sealed class ApplyFile(
+    string file, RegistryStore store, StoreWatch watch, bool development, TimeSpan defaultLifetime, TimeProvider clock, ILogger logger) : BackgroundService
 {
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
@@ -73,7 +75,7 @@ public sealed class ApplyFile(string file, RegistryStore store, StoreWatch watch
 
             try
             {
-                var plan = Once(DeclarativeFile.Load(file, development), store, clock.GetUtcNow());
+                var plan = Once(DeclarativeFile.Load(file, development, defaultLifetime), store, clock.GetUtcNow());
                 watch.Refresh();
                 _seen = now;
                 if (!plan.Changes.IsEmpty)

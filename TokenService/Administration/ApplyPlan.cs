@@ -10,8 +10,8 @@ namespace TokenService.Administration;
 
 /// <summary>One thing that an <c>apply</c> does.</summary>
 /// <param name="Kind"><see cref="Added"/>, <see cref="Changed"/> or <see cref="Removed"/>.</param>
-/// <param name="Entry"><c>client</c> or <c>resource</c>.</param>
-/// <param name="Id">The client id, or the resource's URI.</param>
+/// <param name="Entry"><c>client</c>, <c>resource</c> or <c>issuer</c>.</param>
+/// <param name="Id">The client id, the resource's URI, or the issuer's name.</param>
 /// <param name="Members">The members that change, named as in the file.</param>
 public sealed record PlannedChange(string Kind, string Entry, string Id, ImmutableArray<string> Members)
 {
@@ -38,6 +38,7 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
 {
     private const string ClientEntry = "client";
     private const string ResourceEntry = "resource";
+    private const string IssuerEntry = "issuer";
 
     /// <summary>Makes the plan.</summary>
     /// <param name="current">What the store holds.</param>
@@ -61,6 +62,17 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
             }
         }
 
+        var issuers = file.Issuers.Select(issuer => issuer.ToTrustedIssuer()).ToList();
+        var writtenIssuers = new List<TrustedIssuer>();
+        foreach (var wanted in issuers)
+        {
+            var old = current.Issuers.FirstOrDefault(issuer => issuer.Name == wanted.Name);
+            if (Note(IssuerEntry, wanted.Name, old is null ? null : Differences(old, wanted)))
+            {
+                writtenIssuers.Add(wanted);
+            }
+        }
+
         var writtenClients = new List<Client>();
         foreach (var fromFile in clients)
         {
@@ -74,11 +86,16 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
 
         var removedClients = Gone(current.Clients.Where(c => c.Origin == Origin.File).Select(c => c.ClientId), clients.Select(c => c.ClientId));
         var removedResources = Gone(current.Resources.Where(r => r.Origin == Origin.File).Select(r => r.Uri), resources.Select(r => r.Uri));
+        var removedIssuers = Gone(current.Issuers.Select(issuer => issuer.Name), issuers.Select(issuer => issuer.Name));
         changes.AddRange(removedClients.Select(id => new PlannedChange(PlannedChange.Removed, ClientEntry, id, [])));
         changes.AddRange(removedResources.Select(uri => new PlannedChange(PlannedChange.Removed, ResourceEntry, uri, [])));
 
+        changes.AddRange(removedIssuers.Select(name => new PlannedChange(PlannedChange.Removed, IssuerEntry, name, [])));
+
         return new ApplyPlan([.. changes], new RegistryChange
         {
+            Issuers = [.. writtenIssuers],
+            RemovedIssuers = removedIssuers,
             Resources = [.. writtenResources],
             Clients = [.. writtenClients],
             RemovedClients = removedClients,
@@ -192,12 +209,9 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
         => old.Secrets.FirstOrDefault(other => other.Hash.SequenceEqual(secret.Hash))?.OverlapEndsAt is { } end ? secret.EndedAt(end) : secret;
 
     // A key leaves no use for secrets, and one that is kept as a hash is of no use for an HMAC.
-    private static bool GoesOn(string oldMethod, string method) => method switch
-    {
-        AuthenticationMethods.PrivateKeyJwt => false,
-        AuthenticationMethods.ClientSecretJwt => oldMethod == AuthenticationMethods.ClientSecretJwt,
-        _ => true,
-    };
+    private static bool GoesOn(string oldMethod, string method) => method == AuthenticationMethods.ClientSecretJwt
+        ? oldMethod == AuthenticationMethods.ClientSecretJwt
+        : AuthenticationMethods.HasSecret(method);
 
     private static ImmutableArray<string> Gone(IEnumerable<string> before, IEnumerable<string> after)
         => [.. before.Except(after, StringComparer.Ordinal).Order(StringComparer.Ordinal)];
@@ -206,17 +220,30 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
         ("name", old.Name == wanted.Name),
         ("scopes", old.Scopes.SequenceEqual(wanted.Scopes)));
 
+    private static ImmutableArray<string> Differences(TrustedIssuer old, TrustedIssuer wanted) => Names(
+        (old.IsSpiffe || wanted.IsSpiffe ? "trust_domain" : "issuer", old.Issuer == wanted.Issuer),
+        ("jwks", old.Keys.SequenceEqual(wanted.Keys)),
+        (!wanted.IsSpiffe ? "jwks_uri" : wanted.KeysAt!.IsFile ? "spiffe_bundle_file" : "spiffe_bundle_endpoint", old.KeysAt?.OriginalString == wanted.KeysAt?.OriginalString),
+        ("ca_file", old.CaFile == wanted.CaFile),
+        ("bearer_token_file", old.BearerTokenFile == wanted.BearerTokenFile),
+        ("audience", old.Audience == wanted.Audience));
+
     private static ImmutableArray<string> Differences(Client old, Client wanted) => Names(
         ("client_name", old.Name == wanted.Name),
         ("token_endpoint_auth_method", old.AuthenticationMethod == wanted.AuthenticationMethod),
         ("grant_types", old.GrantTypes.SequenceEqual(wanted.GrantTypes)),
         ("scope", old.Scopes.SequenceEqual(wanted.Scopes)),
         ("access_token_lifetime", old.AccessTokenLifetime == wanted.AccessTokenLifetime),
+        ("token_reuse", old.TokenReuse == wanted.TokenReuse),
         ("jwks", old.Keys.SequenceEqual(wanted.Keys)),
         ("jwks_uri", old.JwksUri?.OriginalString == wanted.JwksUri?.OriginalString),
         ("token_endpoint_auth_signing_alg", old.AssertionAlgorithm == wanted.AssertionAlgorithm),
+        (wanted.SpiffeId is null ? "federation" : "spiffe_id", Same(old.Federation, wanted.Federation)),
         ("introspection", old.IntrospectsAll == wanted.IntrospectsAll && old.IntrospectedResources.SequenceEqual(wanted.IntrospectedResources)),
         ("client_secret", Sorted(old.Secrets).SequenceEqual(Sorted(wanted.Secrets))));
+
+    private static bool Same(ImmutableArray<FederationRule> old, ImmutableArray<FederationRule> wanted)
+        => (old.IsEmpty && wanted.IsEmpty) || FederationRule.Write(old) == FederationRule.Write(wanted);
 
     private static ImmutableArray<string> Names(params ReadOnlySpan<(string Member, bool Same)> members)
     {

@@ -13,7 +13,7 @@ public static class CurlExample
     /// <returns>The line, or <see langword="null"/> where the file has no such client.</returns>
     public static string? For(DeclarativeFile file, string issuer)
     {
-        var client = file.Clients.FirstOrDefault(client => !client.ClientSecrets.IsEmpty && !client.GrantTypes.IsEmpty
+        var client = file.Clients.FirstOrDefault(client => !client.ClientSecrets.IsEmpty && client.GrantTypes.Contains(GrantTypes.ClientCredentials)
             && client.TokenEndpointAuthMethod is AuthenticationMethods.ClientSecretBasic or AuthenticationMethods.ClientSecretPost);
         if (client is null)
         {

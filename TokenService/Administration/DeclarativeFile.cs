@@ -11,7 +11,7 @@ using TokenService.Storage;
 
 namespace TokenService.Administration;
 
-/// <summary>A declarative file: all clients and resources that it owns. Every entry has passed the rules for it.</summary>
+/// <summary>A declarative file: all clients, resources and trusted issuers that it owns. Every entry has passed the rules for it.</summary>
 /// <remarks>
 /// This room holds what commands and <c>ApplyFile</c> do to the store. The JSON is walked by hand, so that each fault names its place,
 /// such as <c>clients[1].scope</c>, and all of them are found at once.
@@ -32,11 +32,15 @@ public sealed class DeclarativeFile
     /// <summary>The clients in the order of the file.</summary>
     public ImmutableArray<ClientMetadata> Clients { get; private set; } = [];
 
+    /// <summary>The issuers of workloads' identities in the order of the file.</summary>
+    public ImmutableArray<TrustedIssuerMetadata> Issuers { get; private set; } = [];
+
     /// <summary>Reads and checks a file.</summary>
     /// <param name="path">Its path.</param>
     /// <param name="development">Whether secrets may be short.</param>
+    /// <param name="defaultLifetime">How long tokens live where a client does not say.</param>
     /// <exception cref="OperatorFaultException">It cannot be read or something in it is wrong; the message names the place.</exception>
-    public static DeclarativeFile Load(string path, bool development)
+    public static DeclarativeFile Load(string path, bool development, TimeSpan defaultLifetime)
     {
         if (FileIdentity.Of(path) is { } there && (!there.IsRegular || there.Length > MaxBytes))
         {
@@ -45,7 +49,7 @@ public sealed class DeclarativeFile
 
         try
         {
-            return Parse(File.ReadAllBytes(path), Path.GetFileName(path), development);
+            return Parse(File.ReadAllBytes(path), Path.GetFileName(path), development, defaultLifetime);
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
         {
@@ -57,15 +61,16 @@ public sealed class DeclarativeFile
     /// <param name="utf8">The content.</param>
     /// <param name="name">What messages call it.</param>
     /// <param name="development">Whether secrets may be short.</param>
+    /// <param name="defaultLifetime">How long tokens live where a client does not say; as long as they may, where nobody knows.</param>
     /// <exception cref="OperatorFaultException">Something in it is wrong; the message names the place.</exception>
-    public static DeclarativeFile Parse(ReadOnlyMemory<byte> utf8, string name, bool development)
+    public static DeclarativeFile Parse(ReadOnlyMemory<byte> utf8, string name, bool development, TimeSpan? defaultLifetime = null)
     {
         var file = new DeclarativeFile();
         try
         {
             var bom = utf8.Span.StartsWith("\uFEFF"u8) ? 3 : 0;
             using var document = JsonDocument.Parse(utf8[bom..], new JsonDocumentOptions { AllowDuplicateProperties = false });
-            file.ReadFile(document.RootElement, development);
+            file.ReadFile(document.RootElement, new ClientMetadataRules(development, defaultLifetime));
         }
         catch (InvalidOperationException fault)
         {
@@ -94,7 +99,7 @@ public sealed class DeclarativeFile
         }
     }
 
-    private void ReadFile(JsonElement root, bool development)
+    private void ReadFile(JsonElement root, ClientMetadataRules rules)
     {
         foreach (var (name, value, place) in Members(root, ""))
         {
@@ -105,8 +110,11 @@ public sealed class DeclarativeFile
                     Resources = [.. Items(value, place, (item, at) => Checked(ReadResource, item, at, resourceRules))];
                     break;
                 case "clients":
-                    var rules = new ClientMetadataRules(development);
                     Clients = [.. Items(value, place, (item, at) => Checked(ReadClient, item, at, rules))];
+                    break;
+                case "issuers":
+                    var issuerRules = new TrustedIssuerRules();
+                    Issuers = [.. Items(value, place, (item, at) => Checked(ReadIssuer, item, at, issuerRules))];
                     break;
                 default:
                     Unknown(place);
@@ -119,6 +127,157 @@ public sealed class DeclarativeFile
             entry => entry.Item.Scopes.Index(),
             (entry, scope) => (scope.Item.Name, $"resources[{entry.Index}].scopes[{scope.Index}].name")));
         RefuseRepeated(Clients.Index().Select(entry => (entry.Item.ClientId, $"clients[{entry.Index}].client_id")));
+        CheckIssuers();
+    }
+
+    // Only a file has issuers, and clients that name them, so all of it is here.
+    private void CheckIssuers()
+    {
+        RefuseRepeated(Issuers.Index().Select(entry => (entry.Item.Name, $"issuers[{entry.Index}].name")));
+        RefuseRepeated(Issuers.Index().Select(entry => (entry.Item.TrustDomain, $"issuers[{entry.Index}].trust_domain")));
+
+        // What refers to an entry that is refused itself says nothing.
+        if (_faults.Count > 0)
+        {
+            return;
+        }
+
+        // By nothing else than their keys are two with the same iss told apart.
+        foreach (var (index, issuer) in Issuers.Index().Where(entry => entry.Item.Issuer is not null))
+        {
+            if (Issuers.Take(index).Index().FirstOrDefault(other => other.Item.Issuer == issuer.Issuer && SharesKeys(other.Item, issuer)) is { Item: not null } same)
+            {
+                Fault($"issuers[{index}].issuer", $"{Printable.Quote(issuer.Issuer!)} stands already at issuers[{same.Index}].issuer, with the same keys");
+            }
+        }
+
+        foreach (var (index, client) in Clients.Index())
+        {
+            foreach (var (position, rule) in client.Federation.Index())
+            {
+                if (!Issuers.Any(issuer => issuer.Name == rule.Issuer && issuer.TrustDomain is null))
+                {
+                    Fault(
+                        $"clients[{index}].federation[{position}].issuer",
+                        $"names {Printable.Quote(rule.Issuer)}, which is the name of none of the issuers{(Issuers.Any(issuer => issuer.Name == rule.Issuer) ? " but of a trust domain: that is for spiffe_id" : "")}");
+                }
+            }
+
+            if (client.SpiffeId is { } id && SpiffeId.TrustDomainOfRegistered(id) is { } domain
+                && !Issuers.Any(issuer => TrustedIssuer.SpiffeScheme + issuer.TrustDomain == domain))
+            {
+                Fault($"clients[{index}].spiffe_id", $"is of {Printable.Quote(domain)}, which is the trust_domain of none of the issuers");
+            }
+        }
+    }
+
+    private static bool SharesKeys(TrustedIssuerMetadata one, TrustedIssuerMetadata other) => (one.Jwks, other.Jwks) switch
+    {
+        ({ } keys, { } others) => keys.Any(key => others.Contains(key)),
+        (null, null) => one.JwksUri == other.JwksUri,
+        _ => false,
+    };
+
+    private TrustedIssuerMetadata ReadIssuer(JsonElement element, string at)
+    {
+        var issuer = new TrustedIssuerMetadata();
+        foreach (var (name, value, place) in Members(element, at))
+        {
+            switch (name)
+            {
+                case "name":
+                    issuer = issuer with { Name = Text(value, place) };
+                    break;
+                case "issuer":
+                    issuer = issuer with { Issuer = Text(value, place) };
+                    break;
+                case "trust_domain":
+                    issuer = issuer with { TrustDomain = Text(value, place) };
+                    break;
+                case "jwks":
+                    issuer = issuer with { Jwks = Keys(value, place) };
+                    break;
+                case "jwks_uri":
+                    issuer = issuer with { JwksUri = Text(value, place) };
+                    break;
+                case "spiffe_bundle_endpoint":
+                    issuer = issuer with { SpiffeBundleEndpoint = Text(value, place) };
+                    break;
+                case "spiffe_bundle_file":
+                    issuer = issuer with { SpiffeBundleFile = Text(value, place) };
+                    break;
+                case "ca_file":
+                    issuer = issuer with { CaFile = Text(value, place) };
+                    break;
+                case "bearer_token_file":
+                    issuer = issuer with { BearerTokenFile = Text(value, place) };
+                    break;
+                case "audience":
+                    issuer = issuer with { Audience = Text(value, place) };
+                    break;
+                default:
+                    Unknown(place);
+                    break;
+            }
+        }
+
+        return issuer;
+    }
+
+    private ImmutableArray<FederationRule> ReadFederation(JsonElement element, string at)
+    {
+        var rules = Items(element, at, ReadFederationRule);
+        if (rules.Count > FederationRule.Most)
+        {
+            Fault(at, $"must have at most {FederationRule.Most} rules");
+        }
+
+        return [.. rules];
+    }
+
+    private FederationRule ReadFederationRule(JsonElement element, string at)
+    {
+        var (issuer, claims) = ("", ImmutableArray<ClaimRule>.Empty);
+        var faultsBefore = _faults.Count;
+        foreach (var (name, value, place) in Members(element, at))
+        {
+            switch (name)
+            {
+                case "issuer":
+                    issuer = Text(value, place);
+                    break;
+                case "claims":
+                    claims = [.. Members(value, place).Select(claim => ReadClaim(claim.Name, claim.Value, claim.Place))];
+                    break;
+                default:
+                    Unknown(place);
+                    break;
+            }
+        }
+
+        if (_faults.Count == faultsBefore && issuer.Length == 0)
+        {
+            Fault($"{at}.issuer", "is missing: the name of one of the issuers");
+        }
+
+        if (_faults.Count == faultsBefore && claims.Length is 0 or > FederationRule.Most)
+        {
+            Fault($"{at}.claims", $"must have 1 to {FederationRule.Most} claims: without any, every token of the issuer would do");
+        }
+
+        return new FederationRule(issuer, claims);
+    }
+
+    private ClaimRule ReadClaim(string name, JsonElement value, string at)
+    {
+        var faultsBefore = _faults.Count;
+        var rule = new ClaimRule(name, [.. OneOrMore(value, at, Text)]);
+        if (_faults.Count == faultsBefore && rule.Fault() is { } fault)
+        {
+            Fault(fault.Value < 0 || value.ValueKind != JsonValueKind.Array ? at : $"{at}[{fault.Value}]", fault.Message);
+        }
+
+        return rule;
     }
 
     private ResourceMetadata ReadResource(JsonElement element, string at)
@@ -193,6 +352,9 @@ public sealed class DeclarativeFile
                 case "access_token_lifetime":
                     client = client with { AccessTokenLifetime = Number(value, place) };
                     break;
+                case "token_reuse":
+                    client = client with { TokenReuse = Number(value, place) };
+                    break;
                 case "client_secret":
                     client = client with { ClientSecrets = [.. OneOrMore(value, place, (item, itemAt) => new Secret(Text(item, itemAt)))] };
                     break;
@@ -207,6 +369,12 @@ public sealed class DeclarativeFile
                     break;
                 case "token_endpoint_auth_signing_alg":
                     client = client with { TokenEndpointAuthSigningAlg = Text(value, place) };
+                    break;
+                case "federation":
+                    client = client with { Federation = ReadFederation(value, place) };
+                    break;
+                case "spiffe_id":
+                    client = client with { SpiffeId = Text(value, place) };
                     break;
                 case "introspection":
                     client = ReadIntrospection(client, value, place);

@@ -19,6 +19,12 @@ public sealed record Rotation(Client Before, Client After, Secret Secret, DateTi
     /// <exception cref="OperatorFaultException">The client has no secrets but a key.</exception>
     public static Rotation Of(Client client, TimeSpan overlap, DateTimeOffset now)
     {
+        if (AuthenticationMethods.IsWorkload(client.AuthenticationMethod))
+        {
+            throw new OperatorFaultException(
+                $"Client {Printable.Quote(client.ClientId)} has no secret: it proves itself by where it runs ({client.AuthenticationMethod}).");
+        }
+
         if (client.AuthenticationMethod == AuthenticationMethods.PrivateKeyJwt)
         {
             throw new OperatorFaultException(

@@ -42,29 +42,10 @@ public static class AssertionRules
     /// <param name="now">The time of the request.</param>
     public static IEnumerable<FailedCheck> Broken(ClientAssertion assertion, string? clientId, ImmutableArray<string> audiences, DateTimeOffset now)
     {
-        var (header, claims) = (assertion.Header, assertion.Claims);
-        foreach (var name in s_refusedHeaders)
+        var claims = assertion.Claims;
+        foreach (var fault in BrokenHeader(assertion, s_types, AssertionAlgorithms.All))
         {
-            if (header.TryGetProperty(name, out _))
-            {
-                yield return new(name, $"its header may not have {name}", $"a header with {name}");
-            }
-        }
-
-        if (header.TryGetProperty("typ", out var type)
-            && !(type.ValueKind == JsonValueKind.String && s_types.Contains(type.GetString(), StringComparer.OrdinalIgnoreCase)))
-        {
-            yield return new("typ", $"typ must be {string.Join(" or ", s_types)}, or left out", Found(header, "typ"));
-        }
-
-        if (assertion.Algorithm is null || !AssertionAlgorithms.All.Contains(assertion.Algorithm))
-        {
-            yield return new("alg", $"alg must be one of {string.Join(", ", AssertionAlgorithms.All)}", Found(header, "alg"));
-        }
-
-        if (header.TryGetProperty("kid", out _) && assertion.KeyId is not { Length: > 0 and <= ClientKeyReader.MaxKidLength })
-        {
-            yield return new("kid", $"kid must be a text of 1 to {ClientKeyReader.MaxKidLength} characters, or left out", Found(header, "kid"));
+            yield return fault;
         }
 
         foreach (var name in (string[])["iss", "sub"])
@@ -93,7 +74,7 @@ public static class AssertionRules
             yield return new("aud", AudienceRule(audiences), Found(claims, "aud"));
         }
 
-        foreach (var fault in BrokenTimes(claims, now))
+        foreach (var fault in BrokenTimes(claims, now, LongestLifetime))
         {
             yield return fault;
         }
@@ -108,7 +89,43 @@ public static class AssertionRules
     public static DateTimeOffset? EndOf(ClientAssertion assertion)
         => assertion.Claims.TryGetProperty("exp", out var expires) ? Time(expires) + Skew : null;
 
-    private static IEnumerable<FailedCheck> BrokenTimes(JsonElement claims, DateTimeOffset now)
+    /// <summary>The rules of the header (RFC 7515 §4) that the assertion breaks.</summary>
+    /// <param name="assertion">The assertion.</param>
+    /// <param name="types">What <c>typ</c> may be.</param>
+    /// <param name="algorithms">What <c>alg</c> may be.</param>
+    internal static IEnumerable<FailedCheck> BrokenHeader(ClientAssertion assertion, string[] types, ImmutableArray<string> algorithms)
+    {
+        var header = assertion.Header;
+        foreach (var name in s_refusedHeaders)
+        {
+            if (header.TryGetProperty(name, out _))
+            {
+                yield return new(name, $"its header may not have {name}", $"a header with {name}");
+            }
+        }
+
+        if (header.TryGetProperty("typ", out var type)
+            && !(type.ValueKind == JsonValueKind.String && types.Contains(type.GetString(), StringComparer.OrdinalIgnoreCase)))
+        {
+            yield return new("typ", $"typ must be {string.Join(" or ", types)}, or left out", Found(header, "typ"));
+        }
+
+        if (assertion.Algorithm is null || !algorithms.Contains(assertion.Algorithm))
+        {
+            yield return new("alg", $"alg must be one of {string.Join(", ", algorithms)}", Found(header, "alg"));
+        }
+
+        if (header.TryGetProperty("kid", out _) && assertion.KeyId is not { Length: > 0 and <= ClientKeyReader.MaxKidLength })
+        {
+            yield return new("kid", $"kid must be a text of 1 to {ClientKeyReader.MaxKidLength} characters, or left out", Found(header, "kid"));
+        }
+    }
+
+    /// <summary>The rules of <c>exp</c>, <c>iat</c> and <c>nbf</c> (RFC 7523 §3) that the claims break.</summary>
+    /// <param name="claims">The claims.</param>
+    /// <param name="now">The time of the request.</param>
+    /// <param name="longest">How far ahead <c>exp</c> may be.</param>
+    internal static IEnumerable<FailedCheck> BrokenTimes(JsonElement claims, DateTimeOffset now, TimeSpan longest)
     {
         var expires = claims.TryGetProperty("exp", out var exp) ? Time(exp) : null;
         if (expires is null)
@@ -119,9 +136,9 @@ public static class AssertionRules
         {
             yield return new("exp", "exp must not be past: the assertion has expired", At(expires.Value, now));
         }
-        else if (expires > now + LongestLifetime + Skew)
+        else if (expires > now + longest + Skew)
         {
-            yield return new("exp", $"exp must be at most {LongestLifetime.TotalMinutes} minutes ahead", At(expires.Value, now));
+            yield return new("exp", $"exp must be at most {longest.TotalMinutes} minutes ahead", At(expires.Value, now));
         }
 
         foreach (var name in (string[])["iat", "nbf"])
@@ -139,7 +156,7 @@ public static class AssertionRules
             {
                 yield return new(name, $"{name} must not be in the future: check the clock of the client", At(time, now));
             }
-            else if (name == "iat" && time < now - s_greatestAge)
+            else if (name == "iat" && time < now - s_greatestAge && longest < s_greatestAge)
             {
                 yield return new("iat", "iat must not be more than a day past", At(time, now));
             }
@@ -170,7 +187,7 @@ public static class AssertionRules
         : $"aud must be the issuer, {audiences[0]}, or the token endpoint, {audiences[1]}, and nothing beside them";
 
     // A NumericDate (RFC 7519 §2): seconds, perhaps with a fraction, which counts to the millisecond. The last is the year 9999.
-    private static DateTimeOffset? Time(JsonElement value)
+    internal static DateTimeOffset? Time(JsonElement value)
         => value.ValueKind == JsonValueKind.Number && value.TryGetDouble(out var seconds) && seconds is > 0 and <= 253_402_300_799
             ? DateTimeOffset.FromUnixTimeMilliseconds((long)Math.Round(seconds * 1000))
             : null;
@@ -179,7 +196,8 @@ public static class AssertionRules
         CultureInfo.InvariantCulture,
         $"{time.ToUnixTimeMilliseconds() / 1000m}, {Math.Abs((time - now).TotalSeconds):0.###} seconds {(time > now ? "ahead" : "past")}");
 
-    private static string Found(JsonElement element, string member) => element.TryGetProperty(member, out var value)
+    /// <summary>What a member is, for the operator.</summary>
+    internal static string Found(JsonElement element, string member) => element.TryGetProperty(member, out var value)
         ? value.ValueKind == JsonValueKind.String ? Printable.Quote(value.GetString()!) : Printable.Quote(value.GetRawText())
         : "nothing";
 }

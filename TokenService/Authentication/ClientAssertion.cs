@@ -32,6 +32,9 @@ public sealed record ClientAssertion(JsonElement Header, JsonElement Claims, byt
     /// <summary><c>sub</c>, where it is a text: the client that this is said to come from.</summary>
     public string? Subject => Text(Claims, "sub");
 
+    /// <summary><c>iss</c>, where it is a text.</summary>
+    public string? Issuer => Text(Claims, "iss");
+
     /// <summary><c>jti</c>, where it is a text: what no other assertion of the client has.</summary>
     public string? TokenId => Text(Claims, "jti");
 

@@ -18,7 +18,7 @@ public static class ClientAssertionFaults
     /// <summary>Looks for them.</summary>
     /// <param name="text">The assertion.</param>
     /// <param name="clientId">The client that it should be of.</param>
-    /// <param name="client">Its registration; <see langword="null"/> where there is none.</param>
+    /// <param name="registry">Who is registered, and which issuers are trusted.</param>
     /// <param name="audiences">What <c>aud</c> may be.</param>
     /// <param name="keySets">The keys behind a <c>jwks_uri</c>.</param>
     /// <param name="wasUsed">Whether the client has used a <c>jti</c>, which need not be remembered from the time on that is given with it.</param>
@@ -28,14 +28,26 @@ public static class ClientAssertionFaults
     public static async Task<ImmutableArray<FailedCheck>> Find(
         string text,
         string clientId,
-        Client? client,
+        Registry registry,
         ImmutableArray<string> audiences,
         ClientKeySets keySets,
         Func<string, DateTimeOffset, bool> wasUsed,
         DateTimeOffset now,
         CancellationToken cancellation)
     {
+        var client = registry.FindClient(clientId);
         List<FailedCheck?> faults = [ClientAssertion.Read(text, out var assertion)];
+        if (client is not null && AuthenticationMethods.IsWorkload(client.AuthenticationMethod))
+        {
+            if (assertion is not null)
+            {
+                faults.AddRange(await OfWorkload(assertion, client, registry, audiences[0], keySets, now, cancellation));
+            }
+
+            faults.Add(client.Disabled ? ClientChecks.Disabled("a token, and is disabled") : null);
+            return [.. faults.OfType<FailedCheck>()];
+        }
+
         if (assertion is not null)
         {
             faults.AddRange(AssertionRules.Broken(assertion, null, audiences, now));
@@ -66,6 +78,41 @@ public static class ClientAssertionFaults
         }
 
         return [.. faults.OfType<FailedCheck>()];
+    }
+
+    private static async Task<List<FailedCheck>> OfWorkload(
+        ClientAssertion token, Client client, Registry registry, string audience, ClientKeySets keySets, DateTimeOffset now, CancellationToken cancellation)
+    {
+        var isSpiffe = client.AuthenticationMethod == AuthenticationMethods.SpiffeJwt;
+        var issuers = WorkloadToken.IssuersOf(token, isSpiffe, registry);
+        if (issuers.IsEmpty)
+        {
+            var unknown = isSpiffe ? ClientChecks.UnknownTrustDomain(token) : ClientChecks.UnknownIssuer(token);
+            return [unknown, .. WorkloadTokenRules.Broken(token, audience, isSpiffe, now)];
+        }
+
+        // A signature by an algorithm that is not accepted is not looked at.
+        FailedCheck? unsigned = null;
+        TrustedIssuer? signer = null;
+        if (token.Algorithm is { } algorithm && AssertionAlgorithms.PrivateKey.Contains(algorithm)
+            && (await WorkloadToken.FindSigner(token, client.ClientId, issuers, keySets, cancellation)).Refused(out var error, out signer))
+        {
+            unsigned = error.Failed;
+        }
+
+        var issuer = signer ?? issuers[0];
+        List<FailedCheck> faults = [.. WorkloadTokenRules.Broken(token, issuer.Audience ?? audience, isSpiffe, now)];
+        if (unsigned is not null)
+        {
+            faults.Add(unsigned);
+        }
+
+        if (WorkloadToken.Mismatch(token, client, issuer) is { } mismatch)
+        {
+            faults.Add(mismatch);
+        }
+
+        return faults;
     }
 
     private static async Task<FailedCheck?> Signature(

@@ -9,12 +9,15 @@ using TokenService.Protocol;
 namespace TokenService.Authentication;
 
 /// <summary>
-/// Authenticates a client by its assertion: <c>private_key_jwt</c> and <c>client_secret_jwt</c> (RFC 7521 §4.2, RFC 7523 §2.2 and §3).
+/// Authenticates a client by its assertion: <c>private_key_jwt</c> and <c>client_secret_jwt</c> (RFC 7521 §4.2, RFC 7523 §2.2 and §3), and hands over to
+/// <see cref="WorkloadToken"/> what a trusted issuer has made.
 /// </summary>
 /// <remarks>
 /// In this order: the form and the claims, which cost little and need nobody's data; the client and what it is registered for, which decides
 /// what algorithms may be; the signature; and last of all the <c>jti</c>, so that nobody uses it up who cannot sign. A fault of the first
-/// part is told to the caller, since it follows from what was sent. Whatever depends on who is registered reads the same to all.
+/// part is told to the caller, since it follows from what was sent. Whatever depends on who is registered reads the same to all. The <c>iss</c>
+/// decides by which rules an assertion is judged: a client's own has the client id there. What is of a trusted issuer is never checked with a
+/// client's keys, nor the other way round.
 /// </remarks>
 /// <param name="audiences">What <c>aud</c> may be, known once the service listens.</param>
 /// <param name="keySets">The keys behind each <c>jwks_uri</c>.</param>
@@ -32,13 +35,34 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
     public async ValueTask<Result<AuthenticatedClient>> Check(
         ClientRequest request, Registry registry, DateTimeOffset now, CancellationToken cancellation)
     {
-        if (Read(request, now, out var assertion) is { } broken)
+        if (Read(request, out var assertion) is { } malformed)
         {
-            return OAuthError.InvalidAssertion(assertion?.Subject ?? request.ClientId, broken);
+            return OAuthError.InvalidAssertion(request.ClientId, malformed);
+        }
+
+        var isSpiffe = request.ClientAssertionType == ClientAssertionTypes.JwtSpiffe;
+        var issuers = WorkloadToken.IssuersOf(assertion!, isSpiffe, registry);
+        if (!issuers.IsEmpty)
+        {
+            return await WorkloadToken.Check(assertion!, request.ClientId, issuers, registry, audiences()[0], keySets, now, cancellation);
+        }
+
+        var broken = isSpiffe
+            ? WorkloadTokenRules.Broken(assertion!, audiences()[0], isSpiffe, now).FirstOrDefault()
+            : AssertionRules.Broken(assertion!, request.ClientId, audiences(), now).FirstOrDefault();
+        if (broken is not null)
+        {
+            return OAuthError.InvalidAssertion(isSpiffe ? request.ClientId : assertion!.Subject ?? request.ClientId, broken);
+        }
+
+        if (isSpiffe)
+        {
+            AssertionDecoy.Spend(assertion!);
+            return OAuthError.InvalidClient(request.ClientId, ClientChecks.UnknownTrustDomain(assertion!));
         }
 
         var client = registry.FindClient(assertion!.Subject!);
-        if (ClientChecks.Registration(client, assertion.Algorithm!) is { } mismatch)
+        if (ClientChecks.Registration(client, assertion!.Algorithm!) is { } mismatch)
         {
             AssertionDecoy.Spend(assertion);
             return OAuthError.InvalidClient(assertion.Subject!, mismatch);
@@ -66,19 +90,19 @@ public sealed class ClientAssertionProof(Func<ImmutableArray<string>> audiences,
         };
     }
 
-    private FailedCheck? Read(ClientRequest request, DateTimeOffset now, out ClientAssertion? assertion)
+    private static FailedCheck? Read(ClientRequest request, out ClientAssertion? assertion)
     {
         assertion = null;
-        if (request.ClientAssertionType != ClientAssertionTypes.JwtBearer)
+        if (request.ClientAssertionType is not (ClientAssertionTypes.JwtBearer or ClientAssertionTypes.JwtSpiffe))
         {
             return new(
                 Parameters.ClientAssertionType,
-                $"client_assertion_type must be {ClientAssertionTypes.JwtBearer}",
+                $"client_assertion_type must be {ClientAssertionTypes.JwtBearer}, or {ClientAssertionTypes.JwtSpiffe} for a JWT-SVID",
                 request.ClientAssertionType is { } type ? Printable.Quote(type) : "nothing");
         }
 
         return request.ClientAssertion is not { } text
             ? new(Parameters.ClientAssertion, "client_assertion must stand beside client_assertion_type", "nothing")
-            : ClientAssertion.Read(text.Reveal(), out assertion) ?? AssertionRules.Broken(assertion!, request.ClientId, audiences(), now).FirstOrDefault();
+            : ClientAssertion.Read(text.Reveal(), out assertion);
     }
 }

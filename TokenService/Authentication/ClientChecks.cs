@@ -15,6 +15,16 @@ public static class ClientChecks
         "a jti of its own for each assertion; where the service's clock was set back, one that was made eleven minutes later",
         "an assertion that was used before");
 
+    /// <summary>Nobody is trusted to speak for the trust domain of a JWT-SVID.</summary>
+    /// <param name="token">The JWT-SVID.</param>
+    public static FailedCheck UnknownTrustDomain(ClientAssertion token)
+        => new("trust_domain", "a JWT-SVID of a trust domain that is registered (issuers)", $"one with sub {AssertionRules.Found(token.Claims, "sub")}");
+
+    /// <summary>No issuer that is trusted makes tokens with such an <c>iss</c>.</summary>
+    /// <param name="token">The token.</param>
+    public static FailedCheck UnknownIssuer(ClientAssertion token)
+        => new("iss", "the issuer of one of those that are trusted (issuers)", AssertionRules.Found(token.Claims, "iss"));
+
     /// <summary>The client is switched off.</summary>
     /// <param name="came">What it sent, where it reads on after "client x sent".</param>
     public static FailedCheck Disabled(string came) => new("disabled", "a client that is enabled", came);

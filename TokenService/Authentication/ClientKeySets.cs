@@ -6,6 +6,10 @@ using System.Linq;
 using System.Net;
 using System.Net.Http;
 using System.Net.Sockets;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
+using System.Text.Json;
 using System.Threading;
 using System.Threading.Tasks;
 using TokenService.Clients;
@@ -13,17 +17,17 @@ using TokenService.Protocol;
 
 namespace TokenService.Authentication;
 
-/// <summary>Keys that were fetched from a <c>jwks_uri</c>. It never changes; a fetch makes a new one.</summary>
+/// <summary>Keys that were fetched from a <see cref="KeySource"/>. It never changes; a fetch makes a new one.</summary>
 /// <param name="Keys">The keys of use; at least one.</param>
 public sealed record FetchedKeys(ImmutableArray<ClientKey> Keys);
 
 /// <summary>
-/// The public keys of clients that are registered with a <c>jwks_uri</c>: fetched when first needed, kept as long as the answer's headers say,
+/// The public keys of clients and trusted issuers that publish them, at a <c>jwks_uri</c> or in a file: fetched when first needed, kept as long as the answer's headers say,
 /// fetched again for a key that is not among them, and used on while their host is down, until it says that it has other keys or none.
 /// </summary>
 /// <remarks>
 /// The host of a key set is somebody else's. It may be slow, broken or hostile, and it must cost nobody but its own client: one fetch at a
-/// time for each URI, which all requests for it share and none cancels; at most 64 KiB in 5 seconds, a trickle included; no redirect, no proxy,
+/// time for each source, which all requests for it share and none cancels; at most 64 KiB in 5 seconds, a trickle included; no redirect, no proxy,
 /// no compression; and the address that was checked is the one that is dialled, so that a name cannot lead elsewhere in between. Expired
 /// keys are not used while a fetch is under way: a key that its owner has withdrawn must not be good for one more request.
 /// </remarks>
@@ -44,7 +48,7 @@ public sealed class ClientKeySets : IDisposable
 
     private static readonly SemaphoreSlim s_lookups = new(32);
 
-    private readonly ConcurrentDictionary<string, Entry> _entries = new(StringComparer.Ordinal);
+    private readonly ConcurrentDictionary<KeySource, Entry> _entries = new();
     private readonly HttpClient _http;
     private readonly TimeProvider _time;
     private readonly Action<Uri, string> _tell;
@@ -63,29 +67,17 @@ public sealed class ClientKeySets : IDisposable
     internal ClientKeySets(TimeProvider time, Action<Uri, string> tell, Func<string, CancellationToken, Task<IPAddress[]>> resolve)
     {
         (_time, _tell, _resolve, _sweptAt) = (time, tell, resolve, time.GetTimestamp());
-        _http = new HttpClient(new SocketsHttpHandler
-        {
-            AllowAutoRedirect = false,
-            UseProxy = false,
-            UseCookies = false,
-            AutomaticDecompression = DecompressionMethods.None,
-            MaxResponseHeadersLength = 16,
-            ConnectCallback = Dial,
-            PooledConnectionLifetime = TimeSpan.FromMinutes(1),
-        })
-        {
-            Timeout = Timeout.InfiniteTimeSpan,
-        };
+        _http = MakeClient(null);
     }
 
-    /// <summary>The keys at a URI.</summary>
-    /// <param name="uri">A <c>jwks_uri</c>.</param>
+    /// <summary>The keys at a source.</summary>
+    /// <param name="source">Where they are.</param>
     /// <param name="cancellation">Ends the wait, not the fetch.</param>
     /// <returns>The keys, or <see langword="null"/> where none could be fetched yet; and whether they have come just now.</returns>
-    public async ValueTask<(FetchedKeys? Keys, bool JustNow)> Get(Uri uri, CancellationToken cancellation)
+    public async ValueTask<(FetchedKeys? Keys, bool JustNow)> Get(KeySource source, CancellationToken cancellation)
     {
-        var entry = EntryOf(uri);
-        if (entry.JoinIfDue(() => Fetch(entry, uri), _time) is not { } fetch)
+        var entry = EntryOf(source);
+        if (entry.JoinIfDue(() => Fetch(entry, source), _time) is not { } fetch)
         {
             return (entry.Keys, false);
         }
@@ -94,15 +86,15 @@ public sealed class ClientKeySets : IDisposable
         return (entry.Keys, true);
     }
 
-    /// <summary>The keys at a URI, fetched again because none of those at hand fits; at most once a minute.</summary>
-    /// <param name="uri">A <c>jwks_uri</c>.</param>
+    /// <summary>The keys at a source, fetched again because none of those at hand fits; at most once a minute.</summary>
+    /// <param name="source">Where they are.</param>
     /// <param name="seen">The keys at hand.</param>
     /// <param name="cancellation">Ends the wait, not the fetch.</param>
     /// <returns>Newer keys, or <paramref name="seen"/>.</returns>
-    public async ValueTask<FetchedKeys> GetNewer(Uri uri, FetchedKeys seen, CancellationToken cancellation)
+    public async ValueTask<FetchedKeys> GetNewer(KeySource source, FetchedKeys seen, CancellationToken cancellation)
     {
-        var entry = EntryOf(uri);
-        if (entry.JoinUnlessTooSoon(seen, () => Fetch(entry, uri), _time) is { } fetch)
+        var entry = EntryOf(source);
+        if (entry.JoinUnlessTooSoon(seen, () => Fetch(entry, source), _time) is { } fetch)
         {
             await fetch.WaitAsync(cancellation);
         }
@@ -116,16 +108,37 @@ public sealed class ClientKeySets : IDisposable
     /// <inheritdoc/>
     public void Dispose() => _http.Dispose();
 
-    private Entry EntryOf(Uri uri)
+    private HttpClient MakeClient(X509Certificate2Collection? authorities)
     {
-        var key = uri.AbsoluteUri;
-        if (_entries.TryGetValue(key, out var entry))
+        var handler = new SocketsHttpHandler
+        {
+            AllowAutoRedirect = false,
+            UseProxy = false,
+            UseCookies = false,
+            AutomaticDecompression = DecompressionMethods.None,
+            MaxResponseHeadersLength = 16,
+            ConnectCallback = Dial,
+            PooledConnectionLifetime = TimeSpan.FromMinutes(1),
+        };
+        if (authorities is not null)
+        {
+            var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+            policy.CustomTrustStore.AddRange(authorities);
+            handler.SslOptions.CertificateChainPolicy = policy;
+        }
+
+        return new HttpClient(handler) { Timeout = Timeout.InfiniteTimeSpan };
+    }
+
+    private Entry EntryOf(KeySource source)
+    {
+        if (_entries.TryGetValue(source, out var entry))
         {
             return entry;
         }
 
         Sweep();
-        return _entries.GetOrAdd(key, _ => new Entry());
+        return _entries.GetOrAdd(source, _ => new Entry());
     }
 
     // What no client is registered with any more is forgotten some day.
@@ -146,41 +159,128 @@ public sealed class ClientKeySets : IDisposable
         }
     }
 
-    private async Task Fetch(Entry entry, Uri uri)
+    private async Task Fetch(Entry entry, KeySource source)
     {
         try
         {
-            var (keys, kept) = await FetchOnce(uri);
+            var (keys, kept) = await FetchOnce(source);
             entry.Succeed(keys, kept, _time);
         }
         catch (Exception fault)
         {
             // Whatever it is, it is the host's doing, and the requests that wait must go on. Its words may be the host's, too.
             entry.Fail(_time, (fault as KeySetException)?.Withdraws is true);
-            _tell(uri, Printable.Escape(fault.GetBaseException().Message, MaxFaultLength));
+            _tell(source.Address, Printable.Escape(fault.GetBaseException().Message, MaxFaultLength));
         }
     }
 
-    private async Task<(FetchedKeys Keys, TimeSpan Kept)> FetchOnce(Uri uri)
+    private async Task<(FetchedKeys Keys, TimeSpan Kept)> FetchOnce(KeySource source)
     {
         using var deadline = new CancellationTokenSource(s_patience);
         try
         {
-            using var request = new HttpRequestMessage(HttpMethod.Get, uri);
-            request.Headers.Accept.ParseAdd("application/jwk-set+json, application/json");
-            using var response = await _http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, deadline.Token);
-            if (response.StatusCode != HttpStatusCode.OK)
+            if (source.Address.IsFile)
             {
-                throw new KeySetException($"it answered {(int)response.StatusCode} where 200 is needed; redirects are not followed");
+                return Read(source, await ReadFile(source.Address.OriginalString, deadline.Token), s_shortestKept);
             }
 
-            return (Read(await ReadBody(response, deadline.Token)), KeptFor(response));
+            // Made anew for each fetch, which are few: the file may have changed.
+            using var own = source.CaFile is { } file ? MakeClient(Authorities(file, await ReadFile(file, deadline.Token))) : null;
+            var http = own ?? _http;
+            var address = source.DiscoveredIssuer is null ? source.Address : await Discover(http, source, deadline.Token);
+            using var response = await Ask(http, source, address, "application/jwk-set+json, application/json", deadline.Token);
+            return Read(source, await ReadBody(response, deadline.Token), KeptFor(response));
         }
         catch (OperationCanceledException) when (deadline.IsCancellationRequested)
         {
             throw new KeySetException($"it did not answer whole within {s_patience.TotalSeconds} seconds");
         }
     }
+
+    private static async Task<HttpResponseMessage> Ask(HttpClient http, KeySource source, Uri address, string accept, CancellationToken cancellation)
+    {
+        using var request = new HttpRequestMessage(HttpMethod.Get, address);
+        request.Headers.Accept.ParseAdd(accept);
+
+        // A metadata document may lead elsewhere: the token is for the host that it was configured for.
+        if (source.BearerTokenFile is { } file
+            && Uri.Compare(address, source.Address, UriComponents.SchemeAndServer, UriFormat.UriEscaped, StringComparison.OrdinalIgnoreCase) == 0)
+        {
+            request.Headers.Authorization = new("Bearer", BearerToken(file, await ReadFile(file, cancellation)));
+        }
+
+        var response = await http.SendAsync(request, HttpCompletionOption.ResponseHeadersRead, cancellation);
+        if (response.StatusCode != HttpStatusCode.OK)
+        {
+            response.Dispose();
+            throw new KeySetException($"it answered {(int)response.StatusCode} where 200 is needed; redirects are not followed");
+        }
+
+        return response;
+    }
+
+    // OpenID Connect Discovery §4.3: the document must be that of the issuer. It is another's word where the keys are, so the rules of a configured address hold.
+    private static async Task<Uri> Discover(HttpClient http, KeySource source, CancellationToken cancellation)
+    {
+        using var response = await Ask(http, source, source.Address, "application/json", cancellation);
+        if (StrictJson.ReadObject(await ReadBody(response, cancellation)) is not { } document)
+        {
+            throw new KeySetException("its metadata is no JSON object");
+        }
+
+        if (Text(document, "issuer") != source.DiscoveredIssuer)
+        {
+            throw new KeySetException($"its metadata is of another issuer than {source.DiscoveredIssuer}");
+        }
+
+        return Text(document, "jwks_uri") is { } text && NetworkRules.IsKeyAddress(text) && new Uri(text) is var keys && keys.IsLoopback == source.Address.IsLoopback
+            ? keys
+            : throw new KeySetException("its metadata has no jwks_uri that keys may be fetched from");
+    }
+
+    private static string? Text(JsonElement document, string member)
+        => document.TryGetProperty(member, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
+
+    private static X509Certificate2Collection Authorities(string file, byte[] content)
+    {
+        var authorities = new X509Certificate2Collection();
+        try
+        {
+            authorities.ImportFromPem(Encoding.UTF8.GetString(content));
+        }
+        catch (CryptographicException)
+        {
+            authorities.Clear();
+        }
+
+        return authorities.Count > 0 ? authorities : throw new KeySetException($"the file {file} has no certificates in PEM");
+    }
+
+    private static string BearerToken(string file, byte[] content)
+    {
+        var token = Encoding.ASCII.GetString(content.AsSpan().Trim("\r\n\t "u8));
+        return token.Length > 0 && token.All(c => c is > ' ' and < '?' or > '?' and <= '~')
+            ? token
+            : throw new KeySetException($"the file {file} has no bearer token");
+    }
+
+    // Not on this thread: what looks like a file may never answer.
+    private static Task<byte[]> ReadFile(string path, CancellationToken cancellation) => Task.Run(
+        () =>
+        {
+            try
+            {
+                using var file = File.OpenRead(path);
+                var buffer = new byte[MaxBytes + 1];
+                var length = file.ReadAtLeast(buffer, buffer.Length, throwOnEndOfStream: false);
+                return length <= MaxBytes ? buffer[..length] : throw new KeySetException($"the file {path} is larger than {MaxBytes} bytes");
+            }
+            catch (Exception fault) when (fault is IOException or UnauthorizedAccessException)
+            {
+                throw new KeySetException($"the file {path} cannot be read: {fault.Message}");
+            }
+        },
+        CancellationToken.None).WaitAsync(cancellation);
 
     private static async Task<byte[]> ReadBody(HttpResponseMessage response, CancellationToken cancellation)
     {
@@ -190,7 +290,7 @@ public sealed class ClientKeySets : IDisposable
         return length <= MaxBytes ? buffer[..length] : throw new KeySetException($"its answer is larger than {MaxBytes} bytes");
     }
 
-    private static FetchedKeys Read(byte[] body)
+    private static (FetchedKeys Keys, TimeSpan Kept) Read(KeySource source, byte[] body, TimeSpan kept)
     {
         if (StrictJson.ReadObject(body) is not { } set)
         {
@@ -202,10 +302,10 @@ public sealed class ClientKeySets : IDisposable
             throw new KeySetException("its answer shows a private or secret key, so none of its keys can be trusted", withdraws: true);
         }
 
-        var read = ClientKeyReader.Read(set);
+        var read = source.IsSpiffeBundle ? ClientKeyReader.ReadSpiffeBundle(set) : ClientKeyReader.Read(set);
         return read.Keys.IsEmpty
             ? throw new KeySetException($"its answer has no key of use: {read.FaultTexts.FirstOrDefault()}", withdraws: set.TryGetProperty("keys", out _))
-            : new FetchedKeys(read.Keys);
+            : (new FetchedKeys(read.Keys), kept);
     }
 
     // RFC 9111 §4.2.1, within bounds.

@@ -23,35 +23,38 @@ public static class PrivateKeyJwt
     /// <param name="keySets">The keys behind each <c>jwks_uri</c>.</param>
     /// <param name="cancellation">Ends the wait for keys that must be fetched.</param>
     /// <returns>The <see cref="ClientKey.Credential"/> of the key that signed it, or the refusal.</returns>
-    public static async ValueTask<Result<string>> FindCredential(
+    public static ValueTask<Result<string>> FindCredential(
         Client client, ClientAssertion assertion, ClientKeySets keySets, CancellationToken cancellation)
-    {
-        if (client.JwksUri is not { } uri)
-        {
-            return FindCredential(client.ClientId, assertion, client.Keys);
-        }
+        => client.JwksUri is { } uri
+            ? FindCredential(client.ClientId, assertion, new KeySource(uri), keySets, cancellation)
+            : new(FindCredential(client.ClientId, assertion, client.Keys));
 
-        var (fetched, justNow) = await keySets.Get(uri, cancellation);
+    /// <summary>The same with keys that are fetched, whoever's they are.</summary>
+    internal static async ValueTask<Result<string>> FindCredential(
+        string? clientId, ClientAssertion assertion, KeySource source, ClientKeySets keySets, CancellationToken cancellation)
+    {
+        var (fetched, justNow) = await keySets.Get(source, cancellation);
         if (fetched is null)
         {
             return OAuthError.TemporarilyUnavailable(
                 ClientKeySets.RetryAfter,
-                client.ClientId,
+                clientId,
                 new("jwks_uri", "keys that can be fetched", "an assertion, and its keys could not be fetched yet; the log says why"));
         }
 
-        var found = FindCredential(client.ClientId, assertion, fetched.Keys);
+        var found = FindCredential(clientId, assertion, fetched.Keys);
         if (!found.Refused(out _, out _) || justNow || fetched.Keys.Any(key => key.Jwk.Kid is { } kid && kid == assertion.KeyId))
         {
             return found;
         }
 
-        // Perhaps the client has a new key.
-        var newer = await keySets.GetNewer(uri, fetched, cancellation);
-        return FindCredential(client.ClientId, assertion, newer.Keys);
+        // Perhaps there is a new key.
+        var newer = await keySets.GetNewer(source, fetched, cancellation);
+        return FindCredential(clientId, assertion, newer.Keys);
     }
 
-    private static Result<string> FindCredential(string clientId, ClientAssertion assertion, ImmutableArray<ClientKey> keys)
+    /// <summary>The same with these keys.</summary>
+    internal static Result<string> FindCredential(string? clientId, ClientAssertion assertion, ImmutableArray<ClientKey> keys)
     {
         // Without kid any key may be the one, and so may a key without kid.
         var candidates = keys.Where(key => assertion.KeyId is not { } kid || key.Jwk.Kid is null || key.Jwk.Kid == kid).ToList();

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Immutable;
+using TokenService.Protocol;
 
 namespace TokenService.Clients;
 
@@ -27,6 +28,9 @@ public sealed record Client
     /// <summary><c>access_token_lifetime</c>: how long its tokens live, where that is not the service's default.</summary>
     public TimeSpan? AccessTokenLifetime { get; init; }
 
+    /// <summary><c>token_reuse</c>: for how long the same request gets the same token again, in whole seconds; <see langword="null"/> for never.</summary>
+    public TimeSpan? TokenReuse { get; init; }
+
     /// <summary>Its secrets; each of them is good until it expires.</summary>
     public ImmutableArray<ClientSecret> Secrets { get; init; } = [];
 
@@ -38,6 +42,14 @@ public sealed record Client
 
     /// <summary><c>token_endpoint_auth_signing_alg</c>: the only algorithm that is accepted from it, where it is narrowed to one.</summary>
     public string? AssertionAlgorithm { get; init; }
+
+    /// <summary>
+    /// <c>federation</c>: which tokens of trusted issuers stand for it, each of these alone. For <c>spiffe_id</c> one rule, that of its trust domain.
+    /// </summary>
+    public ImmutableArray<FederationRule> Federation { get; init; } = [];
+
+    /// <summary><c>spiffe_id</c>, where it is registered with one.</summary>
+    public string? SpiffeId => AuthenticationMethod == AuthenticationMethods.SpiffeJwt && !Federation.IsEmpty ? Federation[0].Claims[0].Values[0] : null;
 
     /// <summary><c>introspection</c>: whether it may ask about the tokens for every resource.</summary>
     public bool IntrospectsAll { get; init; }

@@ -39,7 +39,13 @@ public static class ClientKeyReader
 
     /// <summary>Reads a set.</summary>
     /// <param name="set">The JSON; its texts must be Unicode (<see cref="StrictJson"/>).</param>
-    public static ClientKeysRead Read(JsonElement set)
+    public static ClientKeysRead Read(JsonElement set) => Read(set, use => use is null or "sig", "must be \"sig\", or left out");
+
+    /// <summary>Reads a SPIFFE trust bundle: its keys for JWT-SVIDs, which say so (SPIFFE JWT-SVID §6); all others are faults.</summary>
+    /// <param name="bundle">The JSON; its texts must be Unicode (<see cref="StrictJson"/>).</param>
+    public static ClientKeysRead ReadSpiffeBundle(JsonElement bundle) => Read(bundle, use => use == "jwt-svid", "must be \"jwt-svid\"");
+
+    private static ClientKeysRead Read(JsonElement set, Func<string?, bool> isUse, string uses)
     {
         if (set.ValueKind != JsonValueKind.Object || !set.TryGetProperty("keys", out var array) || array.ValueKind != JsonValueKind.Array)
         {
@@ -56,7 +62,7 @@ public static class ClientKeyReader
         foreach (var (index, item) in array.EnumerateArray().Index())
         {
             var at = $"keys[{index}]";
-            if (ReadKey(item, out var key) is { } fault)
+            if (ReadKey(item, isUse, uses, out var key) is { } fault)
             {
                 faults.Add((fault.Member.Length == 0 ? at : $"{at}.{fault.Member}", fault.Message));
             }
@@ -81,7 +87,7 @@ public static class ClientKeyReader
     private static bool IsPrivate(JsonElement jwk)
         => jwk.ValueKind == JsonValueKind.Object && Array.Exists(s_privateMembers, member => jwk.TryGetProperty(member, out _));
 
-    private static (string Member, string Message)? ReadKey(JsonElement jwk, out ClientKey? key)
+    private static (string Member, string Message)? ReadKey(JsonElement jwk, Func<string?, bool> isUse, string uses, out ClientKey? key)
     {
         key = null;
         if (jwk.ValueKind != JsonValueKind.Object)
@@ -113,9 +119,9 @@ public static class ClientKeyReader
             return ("kid", $"must have 1 to {MaxKidLength} characters");
         }
 
-        if (texts.TryGetValue("use", out var use) && use != "sig")
+        if (!isUse(texts.GetValueOrDefault("use")))
         {
-            return ("use", "must be \"sig\", or left out");
+            return ("use", uses);
         }
 
         if (jwk.TryGetProperty("key_ops", out var operations) && !(operations.ValueKind == JsonValueKind.Array

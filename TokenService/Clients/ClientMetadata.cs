@@ -29,6 +29,9 @@ public sealed record ClientMetadata
     /// <summary><c>access_token_lifetime</c> in seconds.</summary>
     public long? AccessTokenLifetime { get; init; }
 
+    /// <summary><c>token_reuse</c> in seconds.</summary>
+    public long? TokenReuse { get; init; }
+
     /// <summary><c>client_secret</c>, one or several, in plain text.</summary>
     public ImmutableArray<Secret> ClientSecrets { get; init; } = [];
 
@@ -47,6 +50,12 @@ public sealed record ClientMetadata
     /// <summary><c>token_endpoint_auth_signing_alg</c>.</summary>
     public string? TokenEndpointAuthSigningAlg { get; init; }
 
+    /// <summary><c>federation</c>, as far as it could be read.</summary>
+    public ImmutableArray<FederationRule> Federation { get; init; } = [];
+
+    /// <summary><c>spiffe_id</c>.</summary>
+    public string? SpiffeId { get; init; }
+
     /// <summary><c>introspection</c> as <see langword="true"/>: it may ask about the tokens for every resource.</summary>
     public bool IntrospectsAll { get; init; }
 
@@ -60,11 +69,14 @@ public sealed record ClientMetadata
         Name = ClientName,
         AuthenticationMethod = TokenEndpointAuthMethod,
         GrantTypes = GrantTypes,
-        Scopes = Scope is null ? [] : [.. ScopeSyntax.Split(Scope)!],
-        AccessTokenLifetime = AccessTokenLifetime is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
+        Scopes = Scope is null ? [] : ScopeSyntax.Split(Scope)!.Value,
+        AccessTokenLifetime = Seconds(AccessTokenLifetime),
+        TokenReuse = Seconds(TokenReuse),
         Keys = Jwks ?? [],
         JwksUri = JwksUri is null ? null : new Uri(JwksUri),
         AssertionAlgorithm = TokenEndpointAuthSigningAlg,
+        Federation = SpiffeId is null ? Federation
+            : [new FederationRule(Clients.SpiffeId.TrustDomainOfRegistered(SpiffeId)!, [new ClaimRule("sub", [SpiffeId])])],
         IntrospectsAll = IntrospectsAll,
         IntrospectedResources = IntrospectedResources,
         Secrets =
@@ -81,6 +93,8 @@ public sealed record ClientMetadata
         ],
         Origin = origin,
     };
+
+    private static TimeSpan? Seconds(long? seconds) => seconds is { } known ? TimeSpan.FromSeconds(known) : null;
 
     private static DateTimeOffset? Time(long? seconds) => seconds is null or 0 ? null : DateTimeOffset.FromUnixTimeSeconds(seconds.Value);
 }

@@ -2,7 +2,6 @@ using System;
 using System.Collections.Generic;
 using System.Globalization;
 using System.Linq;
-using System.Net;
 using FluentValidation;
 using TokenService.Protocol;
 
@@ -17,10 +16,16 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
     // A token has all of it, and must fit into a header at the resource server and into a form here.
     private const int MaxScopeLength = 16 * 1024;
 
+    private const long ShortestLifetime = 60;
+    private const long LongestLifetime = 86_400;
+
     /// <summary>The rules.</summary>
     /// <param name="development">Whether secrets may be short, as in an example.</param>
-    public ClientMetadataRules(bool development)
+    /// <param name="defaultLifetime">How long tokens live where the client does not say; as long as they may, where nobody knows.</param>
+    public ClientMetadataRules(bool development, TimeSpan? defaultLifetime = null)
     {
+        var lifetimeOtherwise = (long?)defaultLifetime?.TotalSeconds ?? LongestLifetime;
+
         RuleFor(client => client.ClientId)
             .Cascade(CascadeMode.Stop)
             .NotEmpty().WithMessage("is missing")
@@ -35,8 +40,8 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .OverridePropertyName("client_name");
 
         RuleForEach(client => client.GrantTypes)
-            .Must(grant => grant == GrantTypes.ClientCredentials)
-            .WithMessage((_, grant) => $"{Printable.Quote(grant)} is not offered by this service; accepted: {GrantTypes.ClientCredentials}")
+            .Must(grant => GrantTypes.All.Contains(grant))
+            .WithMessage((_, grant) => $"{Printable.Quote(grant)} is not offered by this service; accepted: {string.Join(", ", GrantTypes.All)}")
             .OverridePropertyName("grant_types");
 
         RuleFor(client => client.TokenEndpointAuthMethod)
@@ -55,17 +60,29 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .OverridePropertyName("scope");
 
         RuleFor(client => client.AccessTokenLifetime)
-            .InclusiveBetween(60, 86_400).WithMessage("must be from 60 to 86400 seconds")
+            .InclusiveBetween(ShortestLifetime, LongestLifetime).WithMessage($"must be from {ShortestLifetime} to {LongestLifetime} seconds")
             .OverridePropertyName("access_token_lifetime");
+
+        // A tenth of a lifetime that is itself refused says nothing.
+        RuleFor(client => client.TokenReuse)
+            .Cascade(CascadeMode.Stop)
+            .Must((client, reuse) => reuse is null || client.GrantTypes.Contains(GrantTypes.ClientCredentials))
+            .WithMessage($"does not go with a client that is not registered for {GrantTypes.ClientCredentials}: no other grant gives a token again")
+            .Must((client, reuse) => reuse is null || (reuse >= 1 && reuse <= Lifetime(client, lifetimeOtherwise) / 10))
+            .WithMessage(client =>
+                $"must be from 1 to {Lifetime(client, lifetimeOtherwise) / 10} seconds, a tenth of how long its tokens live (left out: each request gets a token of its own)")
+            .When(client => client.AccessTokenLifetime is null or (>= ShortestLifetime and <= LongestLifetime))
+            .OverridePropertyName("token_reuse");
 
         RuleFor(client => client)
             .Cascade(CascadeMode.Stop)
             .Must(client => client.ClientSecrets.Length + client.ClientSecretHashes.Length > 0)
-            .When(client => client.TokenEndpointAuthMethod != AuthenticationMethods.PrivateKeyJwt, ApplyConditionTo.CurrentValidator)
+            .When(client => AuthenticationMethods.HasSecret(client.TokenEndpointAuthMethod), ApplyConditionTo.CurrentValidator)
             .WithMessage(client => $"is missing: {client.TokenEndpointAuthMethod} needs {Secrets(client.TokenEndpointAuthMethod)}")
             .Must(client => client.ClientSecrets.IsEmpty && client.ClientSecretHashes.IsEmpty)
-            .When(client => client.TokenEndpointAuthMethod == AuthenticationMethods.PrivateKeyJwt, ApplyConditionTo.CurrentValidator)
-            .WithMessage("does not go with private_key_jwt: the client proves itself with its key alone")
+            .When(client => !AuthenticationMethods.HasSecret(client.TokenEndpointAuthMethod), ApplyConditionTo.CurrentValidator)
+            .WithMessage(client => $"does not go with {client.TokenEndpointAuthMethod}: the client proves itself {(
+                AuthenticationMethods.IsWorkload(client.TokenEndpointAuthMethod) ? "by where it runs" : "with its key alone")}")
             .OverridePropertyName("client_secret");
 
         RuleFor(client => client.ClientSecretHashes)
@@ -89,8 +106,7 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .Cascade(CascadeMode.Stop)
             .Must((client, uri) => uri is null || client.TokenEndpointAuthMethod == AuthenticationMethods.PrivateKeyJwt)
             .WithMessage(client => $"does not go with {client.TokenEndpointAuthMethod}")
-            .Must(uri => uri is null || IsJwksUri(uri))
-            .WithMessage("must be an https URL (http on loopback only) of at most 1024 ASCII characters, without user or fragment, and not link-local")
+            .Must(uri => uri is null || NetworkRules.IsKeyAddress(uri)).WithMessage(NetworkRules.KeyAddress)
             .OverridePropertyName("jwks_uri");
 
         RuleFor(client => client.TokenEndpointAuthSigningAlg)
@@ -99,6 +115,23 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
                 ? $"{Printable.Quote(client.TokenEndpointAuthSigningAlg!)} is not accepted; accepted: {string.Join(", ", accepted)}"
                 : $"does not go with {client.TokenEndpointAuthMethod}")
             .OverridePropertyName("token_endpoint_auth_signing_alg");
+
+        RuleFor(client => client.Federation)
+            .Must((client, rules) => rules.IsEmpty == (client.TokenEndpointAuthMethod != AuthenticationMethods.FederatedJwt))
+            .WithMessage(client => client.Federation.IsEmpty
+                ? "is missing: federated_jwt needs at least one rule, in a declarative file"
+                : $"does not go with {client.TokenEndpointAuthMethod}")
+            .OverridePropertyName("federation");
+
+        RuleFor(client => client.SpiffeId)
+            .Cascade(CascadeMode.Stop)
+            .Must((client, id) => (id is null) == (client.TokenEndpointAuthMethod != AuthenticationMethods.SpiffeJwt))
+            .WithMessage(client => client.SpiffeId is null
+                ? "is missing: spiffe_jwt needs it, in a declarative file"
+                : $"does not go with {client.TokenEndpointAuthMethod}")
+            .Must(id => id is null || SpiffeId.TrustDomainOfRegistered(id) is not null)
+            .WithMessage("must be a SPIFFE ID with a path, such as spiffe://example.org/ns/shop/sa/indexer (it may end in /* for all below)")
+            .OverridePropertyName("spiffe_id");
 
         RuleForEach(client => client.ClientSecrets)
             .OverrideIndexer((_, all, _, index) => Place(all, index))
@@ -131,6 +164,8 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .OverridePropertyName("client_secret_expires_at");
     }
 
+    private static long Lifetime(ClientMetadata client, long otherwise) => client.AccessTokenLifetime ?? otherwise;
+
     private static int Bytes(Secret secret) => System.Text.Encoding.UTF8.GetByteCount(secret.Reveal());
 
     // The key of an HMAC is at least as long as its hash.
@@ -138,13 +173,6 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
 
     private static string Secrets(string method)
         => method == AuthenticationMethods.ClientSecretJwt ? "client_secret" : "client_secret or client_secret_hash";
-
-    private static bool IsJwksUri(string text)
-        => text.Length <= 1024 && text.All(c => c is > ' ' and <= '~')
-            && Uri.TryCreate(text, UriKind.Absolute, out var uri)
-            && (uri.Scheme == Uri.UriSchemeHttps || (uri.Scheme == Uri.UriSchemeHttp && uri.IsLoopback))
-            && uri.UserInfo.Length == 0 && !text.Contains('#', StringComparison.Ordinal)
-            && (!IPAddress.TryParse(uri.DnsSafeHost, out var address) || NetworkRules.MayBeAsked(address, uri));
 
     // A single one is mostly not written as an array.
     private static string Place<T>(IEnumerable<T> all, int index) => all.Count() == 1 ? "" : string.Create(CultureInfo.InvariantCulture, $"[{index}]");

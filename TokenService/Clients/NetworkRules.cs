@@ -17,6 +17,19 @@ public static class NetworkRules
     private static readonly IPAddress[] s_metadata =
         [IPAddress.Parse("fd00:ec2::254"), IPAddress.Parse("100.100.100.200"), IPAddress.Parse("168.63.129.16")];
 
+    /// <summary>What <see cref="IsKeyAddress"/> asks for.</summary>
+    public const string KeyAddress
+        = "must be an https URL (http on loopback only) of at most 1024 ASCII characters, without user or fragment, and not link-local";
+
+    /// <summary>Whether keys may be fetched from there, such as a <c>jwks_uri</c>.</summary>
+    /// <param name="text">What should be a URL.</param>
+    public static bool IsKeyAddress(string text)
+        => text.Length <= 1024 && text.All(c => c is > ' ' and <= '~')
+            && Uri.TryCreate(text, UriKind.Absolute, out var uri)
+            && (uri.Scheme == Uri.UriSchemeHttps || (uri.Scheme == Uri.UriSchemeHttp && uri.IsLoopback))
+            && uri.UserInfo.Length == 0 && !text.Contains('#', StringComparison.Ordinal)
+            && (!IPAddress.TryParse(uri.DnsSafeHost, out var address) || MayBeAsked(address, uri));
+
     /// <summary>Whether a connection for this URL may go to this address.</summary>
     /// <param name="address">What the host of the URL is, or what its name leads to.</param>
     /// <param name="url">The URL.</param>

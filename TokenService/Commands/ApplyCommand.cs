@@ -35,7 +35,7 @@ internal static class ApplyCommand
         {
             var current = settings();
             using var store = Store.Open(current);
-            var content = DeclarativeFile.Load(Path.GetFullPath(parsed.GetRequiredValue(file)), current.Development);
+            var content = DeclarativeFile.Load(Path.GetFullPath(parsed.GetRequiredValue(file)), current.Development, current.AccessTokenLifetime);
             var now = TimeProvider.System.GetUtcNow();
             var uses = CredentialUses.Read(store.DataSource);
             var plan = ApplyFile.Once(content, store.Registry, now, parsed.GetValue(dryRun), planned =>

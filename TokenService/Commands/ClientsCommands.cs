@@ -32,20 +32,26 @@ internal static class ClientsCommands
         var name = new Option<string?>("--name") { Description = "A name for people." };
         var method = new Option<string>("--auth")
         {
-            Description = $"How it authenticates: {string.Join(" or ", AuthenticationMethods.All)}.",
+            Description = $"How it authenticates: {string.Join(" or ", AuthenticationMethods.All.Where(method => !AuthenticationMethods.IsWorkload(method)))}. The others need a declarative file (apply).",
             HelpName = "METHOD",
             DefaultValueFactory = _ => AuthenticationMethods.ClientSecretBasic,
         };
         var lifetime = new Option<long?>("--lifetime") { Description = "How long its tokens live, in seconds.", HelpName = "SECONDS" };
         var jwks = new Option<string?>("--jwks") { Description = "Its public keys, a file with a JWKS as new-key prints it (private_key_jwt).", HelpName = "FILE" };
+        var grants = new Option<string>("--grant-types")
+        {
+            Description = $"The grants that it may use, separated by spaces, of {string.Join(" and ", GrantTypes.All)}.",
+            HelpName = "GRANTS",
+            DefaultValueFactory = _ => GrantTypes.ClientCredentials,
+        };
         var command = new Command("add", "Registers a client. Where it has a secret, that is printed once, alone on standard output.")
         {
-            id, scope, name, method, jwks, lifetime,
+            id, scope, name, method, jwks, lifetime, grants,
         };
         command.SetAction(parsed =>
         {
             var keys = parsed.GetValue(jwks) is { } file ? ReadKeys(file) : null;
-            Secret? secret = parsed.GetRequiredValue(method) == AuthenticationMethods.PrivateKeyJwt ? null : ClientSecret.Generate(parsed.GetRequiredValue(method));
+            Secret? secret = AuthenticationMethods.HasSecret(parsed.GetRequiredValue(method)) ? ClientSecret.Generate(parsed.GetRequiredValue(method)) : null;
             using var store = Store.Open(settings());
             var registration = new Registration(store.Registry, TimeProvider.System);
             var client = registration.Add(new ClientMetadata
@@ -53,6 +59,7 @@ internal static class ClientsCommands
                 ClientId = parsed.GetRequiredValue(id),
                 ClientName = parsed.GetValue(name),
                 TokenEndpointAuthMethod = parsed.GetRequiredValue(method),
+                GrantTypes = [.. parsed.GetRequiredValue(grants).Split(' ')],
                 Scope = parsed.GetRequiredValue(scope),
                 AccessTokenLifetime = parsed.GetValue(lifetime),
                 ClientSecrets = secret is { } made ? [made] : [],

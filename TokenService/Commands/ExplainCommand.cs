@@ -99,19 +99,20 @@ internal static class ExplainCommand
             ?? throw new OperatorFaultException("TokenService:Issuer is not set, and aud cannot be checked without it; set it as the service has it.");
         var text = Read(file);
         using var store = Store.Open(settings);
-        var client = Find(store, clientId);
+        var registry = Read(store, clientId);
+        var client = registry.FindClient(clientId);
         using var keySets = new ClientKeySets(
             TimeProvider.System, (uri, fault) => Console.Error.WriteLine($"The key set at {uri.AbsoluteUri} cannot be fetched: {fault}"));
         var faults = await ClientAssertionFaults.Find(
             text,
             clientId,
-            client,
+            registry,
             settings.AssertionAudiences(issuer),
             keySets,
             (tokenId, keepUntil) => store.WasUsed(clientId, tokenId, keepUntil),
             TimeProvider.System.GetUtcNow(),
             cancellation);
-        Write(faults, clientId, json);
+        Write(faults, clientId, client is not null && AuthenticationMethods.IsWorkload(client.AuthenticationMethod), json);
         if (client?.JwksUri is { } uri)
         {
             Console.Error.WriteLine($"The keys of the client are at {uri.AbsoluteUri} and were looked for there now; a running service may still have those of its last fetch.");
@@ -120,7 +121,7 @@ internal static class ExplainCommand
         return faults.IsEmpty ? 0 : 1;
     }
 
-    private static void Write(ImmutableArray<FailedCheck> faults, string clientId, bool json)
+    private static void Write(ImmutableArray<FailedCheck> faults, string clientId, bool isReusable, bool json)
     {
         if (json)
         {
@@ -128,7 +129,7 @@ internal static class ExplainCommand
         }
         else if (faults.IsEmpty)
         {
-            Console.Out.WriteLine($"The assertion is right: client {Printable.Quote(clientId)} would be authenticated with it, once.");
+            Console.Out.WriteLine($"The assertion is right: client {Printable.Quote(clientId)} would be authenticated with it, {(isReusable ? "until it expires" : "once")}.");
         }
         else
         {
@@ -146,12 +147,10 @@ internal static class ExplainCommand
     }
 
     // Secrets are opened only where one is needed: the operator who asks need not be able to read the master key.
-    private static Client? Find(Store store, string clientId)
+    private static Registry Read(Store store, string clientId)
     {
-        var client = store.Registry.Read().FindClient(clientId);
-        return client?.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt
-            ? store.Registry.ReadWithSecrets().FindClient(clientId)
-            : client;
+        var registry = store.Registry.Read();
+        return registry.FindClient(clientId)?.AuthenticationMethod == AuthenticationMethods.ClientSecretJwt ? store.Registry.ReadWithSecrets() : registry;
     }
 
     private static string Read(string file)

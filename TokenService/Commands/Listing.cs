@@ -38,9 +38,12 @@ internal static class Listing
         TokenEndpointAuthMethod = client.AuthenticationMethod,
         Scope = client.Scopes.IsEmpty ? null : string.Join(' ', client.Scopes),
         AccessTokenLifetime = (long?)client.AccessTokenLifetime?.TotalSeconds,
+        TokenReuse = (long?)client.TokenReuse?.TotalSeconds,
         Jwks = client.Keys.IsEmpty ? null : new Jwks { Keys = [.. client.Keys.Select(key => key.Jwk)] },
         JwksUri = client.JwksUri?.OriginalString,
         TokenEndpointAuthSigningAlg = client.AssertionAlgorithm,
+        Federation = client.SpiffeId is null && !client.Federation.IsEmpty ? JsonNode.Parse(FederationRule.Write(client.Federation)) : null,
+        SpiffeId = client.SpiffeId,
         Introspection = client.IntrospectsAll ? true
             : client.IntrospectedResources.IsEmpty ? null : new JsonArray([.. client.IntrospectedResources.Select(uri => (JsonNode)uri)]),
         RegisteredBy = Word(client.Origin),
@@ -123,11 +126,18 @@ internal sealed record ClientListing
 
     public long? AccessTokenLifetime { get; init; }
 
+    public long? TokenReuse { get; init; }
+
     public Jwks? Jwks { get; init; }
 
     public string? JwksUri { get; init; }
 
     public string? TokenEndpointAuthSigningAlg { get; init; }
+
+    /// <summary>As in the declarative file, each claim with an array of values.</summary>
+    public JsonNode? Federation { get; init; }
+
+    public string? SpiffeId { get; init; }
 
     /// <summary><see langword="true"/>, or an array of resources.</summary>
     public JsonNode? Introspection { get; init; }

@@ -46,7 +46,7 @@ public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> gran
     {
         if (store.Take().Refused(out var error, out var snapshot))
         {
-            return OAuthResults.Write(http, error, OAuthResults.TraceId());
+            return OAuthResults.Write(http, error, OAuthResults.TraceId(http));
         }
 
         var keys = snapshot.Keys;

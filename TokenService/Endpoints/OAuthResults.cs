@@ -1,4 +1,5 @@
 using System;
+using System.Buffers;
 using System.Diagnostics;
 using System.Globalization;
 using System.Linq;
@@ -17,15 +18,31 @@ public static class OAuthResults
 {
     private const string Realm = "Basic realm=\"TokenService\"";
 
-    /// <summary>32 hexadecimal digits: the W3C trace id of the request, so that logs and traces have the same.</summary>
-    public static string TraceId()
-        => (Activity.Current?.TraceId ?? ActivityTraceId.CreateRandom()).ToHexString();
+    /// <summary>
+    /// 32 hexadecimal digits: the W3C trace id of the request, so that logs and traces have the same. That of the header <c>traceparent</c>,
+    /// where the caller sent one, or a new one. Only for a request that somebody is told of.
+    /// </summary>
+    public static string TraceId(HttpContext http)
+    {
+        if (Activity.Current is { } activity)
+        {
+            return activity.TraceId.ToHexString();
+        }
+
+        return (ActivityContext.TryParse(http.Request.Headers.TraceParent, null, out var sent) ? sent.TraceId : ActivityTraceId.CreateRandom()).ToHexString();
+    }
 
     /// <summary>Writes a token (RFC 6749 §5.1).</summary>
     public static Task Write(HttpContext http, TokenResponse token)
     {
         NoStore(http.Response);
-        return Write(http, 200, token, ProtocolJson.Default.TokenResponse);
+        token.Write(JsonBuffer.Begin());
+        var json = JsonBuffer.End();
+        Head(http.Response, 200, json.Length);
+
+        // Into the memory of the response itself: the buffer is this thread's, and the next request's.
+        http.Response.BodyWriter.Write(json);
+        return Flush(http);
     }
 
     /// <summary>Writes what there is to know of a token (RFC 7662 §2.2).</summary>
@@ -73,9 +90,7 @@ public static class OAuthResults
     /// <summary>Writes JSON that is already encoded.</summary>
     public static async Task Write(HttpContext http, int status, ReadOnlyMemory<byte> json)
     {
-        http.Response.StatusCode = status;
-        http.Response.ContentType = "application/json";
-        http.Response.ContentLength = json.Length;
+        Head(http.Response, status, json.Length);
         await http.Response.BodyWriter.WriteAsync(json, http.RequestAborted);
     }
 
@@ -86,6 +101,15 @@ public static class OAuthResults
         http.Response.ContentType = "text/plain";
         var reasons = health.Entries.Values.Select(entry => entry.Description).Where(reason => reason is not null);
         return http.Response.WriteAsync(string.Join(": ", [$"{health.Status}", .. reasons]), http.RequestAborted);
+    }
+
+    private static async Task Flush(HttpContext http) => await http.Response.BodyWriter.FlushAsync(http.RequestAborted);
+
+    private static void Head(HttpResponse response, int status, int length)
+    {
+        response.StatusCode = status;
+        response.ContentType = "application/json";
+        response.ContentLength = length;
     }
 
     private static void NoStore(HttpResponse response)

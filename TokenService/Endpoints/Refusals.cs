@@ -26,7 +26,13 @@ public sealed class Refusals(FailureLimiter limiter, Admission admission, Refusa
     // Neither logged one by one nor kept: there are thousands of them a second, all alike.
     private async Task AnswerOverload(HttpContext http, string traceId)
     {
-        await admission.PaceRefusal();
+        await admission.PaceRefusal(http.RequestAborted).ConfigureAwait(ConfigureAwaitOptions.SuppressThrowing);
+        if (http.RequestAborted.IsCancellationRequested)
+        {
+            // Nobody is there to be answered.
+            return;
+        }
+
         await OAuthResults.Write(http, OAuthError.Overloaded, traceId);
     }
 

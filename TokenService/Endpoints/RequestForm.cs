@@ -19,11 +19,13 @@ public static class RequestForm
     /// <summary>The largest body in bytes.</summary>
     public const int MaxBytes = 64 * 1024;
 
+    private const string MediaType = "application/x-www-form-urlencoded";
+
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
 
     /// <summary>Reads the form and the Authorization header.</summary>
     /// <returns>The parameters, or <c>invalid_request</c>.</returns>
-    public static async Task<Result<RequestParameters>> Read(HttpRequest http, CancellationToken cancellation)
+    public static async ValueTask<Result<RequestParameters>> Read(HttpRequest http, CancellationToken cancellation)
     {
         if (!HttpMethods.IsPost(http.Method))
         {
@@ -34,7 +36,7 @@ public static class RequestForm
         {
             return OAuthError.InvalidRequest(
                 "Content-Type must be application/x-www-form-urlencoded, in UTF-8.",
-                new("Content-Type", "application/x-www-form-urlencoded, in UTF-8", ShownType(http.Headers.ContentType)));
+                new("Content-Type", $"{MediaType}, in UTF-8", ShownType(http.Headers.ContentType)));
         }
 
         if (http.Headers.Authorization.Count > 1)
@@ -57,9 +59,10 @@ public static class RequestForm
     }
 
     private static bool IsForm(string? contentType)
-        => MediaTypeHeaderValue.TryParse(contentType, out var type)
-            && type.MediaType.Equals("application/x-www-form-urlencoded", StringComparison.OrdinalIgnoreCase)
-            && (!type.Charset.HasValue || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase));
+        => contentType == MediaType
+            || (MediaTypeHeaderValue.TryParse(contentType, out var type)
+                && type.MediaType.Equals(MediaType, StringComparison.OrdinalIgnoreCase)
+                && (!type.Charset.HasValue || HeaderUtilities.RemoveQuotes(type.Charset).Equals("utf-8", StringComparison.OrdinalIgnoreCase)));
 
     // What does not read as a media type may be anything, a secret too.
     private static string ShownType(string? contentType) => string.IsNullOrEmpty(contentType)
@@ -92,20 +95,24 @@ public static class RequestForm
                 new("query", "credentials in the form or header", $"{credential} in the URL"));
     }
 
-    private static async Task<Result<List<KeyValuePair<string, string>>>> ReadBody(HttpRequest http, CancellationToken cancellation)
+    private static async ValueTask<Result<List<KeyValuePair<string, string>>>> ReadBody(HttpRequest http, CancellationToken cancellation)
     {
         if (http.ContentLength > MaxBytes)
         {
             return OAuthError.BodyTooLarge(MaxBytes);
         }
 
-        using var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
-        deadline.CancelAfter(s_patience);
+        CancellationTokenSource? deadline = null;
         try
         {
             while (true)
             {
-                var read = await http.BodyReader.ReadAsync(deadline.Token);
+                // Mostly it is there already, with the headers.
+                if (!http.BodyReader.TryRead(out var read))
+                {
+                    read = await http.BodyReader.ReadAsync((deadline ??= Deadline(cancellation)).Token);
+                }
+
                 if (read.Buffer.Length > MaxBytes)
                 {
                     http.BodyReader.AdvanceTo(read.Buffer.Start);
@@ -142,6 +149,17 @@ public static class RequestForm
                 "The body could not be read: it is shorter than announced, too slow, or badly chunked.",
                 new("body", "a whole body", "one that is shorter than announced, too slow, or badly chunked"));
         }
+        finally
+        {
+            deadline?.Dispose();
+        }
+    }
+
+    private static CancellationTokenSource Deadline(CancellationToken cancellation)
+    {
+        var deadline = CancellationTokenSource.CreateLinkedTokenSource(cancellation);
+        deadline.CancelAfter(s_patience);
+        return deadline;
     }
 
     private static Result<List<KeyValuePair<string, string>>> Parse(ReadOnlySequence<byte> body)

@@ -1,8 +1,5 @@
-using System;
 using System.Collections.Generic;
 using System.Collections.Immutable;
-using System.Linq;
-using FluentValidation;
 using TokenService.Protocol;
 
 namespace TokenService.Endpoints;
@@ -10,26 +7,22 @@ namespace TokenService.Endpoints;
 /// <summary>The parameters of a request, each sent once, and its Authorization header.</summary>
 public sealed class RequestParameters
 {
-    private static readonly TokenRequestRules s_tokenRequestRules = new();
-    private static readonly TokenQueryRules s_tokenQueryRules = new();
-
-    private readonly Dictionary<string, string> _values;
-    private readonly ImmutableArray<string> _resources;
+    // At most 64, so that looking through them is cheap: no form makes a search expensive.
+    private readonly List<KeyValuePair<string, string>> _fields;
     private readonly Secret? _authorization;
 
-    private RequestParameters(Dictionary<string, string> values, ImmutableArray<string> resources, Secret? authorization)
-        => (_values, _resources, _authorization) = (values, resources, authorization);
+    private RequestParameters(List<KeyValuePair<string, string>> fields, Secret? authorization) => (_fields, _authorization) = (fields, authorization);
 
     /// <summary>Takes the fields of a form.</summary>
-    /// <param name="fields">Names and values in the order they came in.</param>
+    /// <param name="fields">Names and values in the order they came in, at most <see cref="FormUrlEncoded.MaxFields"/>.</param>
     /// <param name="authorization">The value of the Authorization header, or an empty text.</param>
     /// <returns>The parameters, or <c>invalid_request</c> where one was sent twice.</returns>
     public static Result<RequestParameters> Of(List<KeyValuePair<string, string>> fields, string authorization)
     {
-        var values = new Dictionary<string, string>(fields.Count, StringComparer.Ordinal);
-        foreach (var (name, value) in fields)
+        for (var i = 1; i < fields.Count; i++)
         {
-            if (name != Parameters.Resource && !values.TryAdd(name, value))
+            var name = fields[i].Key;
+            if (name != Parameters.Resource && IsAmong(fields, i, name))
             {
                 // RFC 6749 §3.2. Of two values, one reader takes the first and another the last.
                 return OAuthError.InvalidRequest(
@@ -38,44 +31,85 @@ public sealed class RequestParameters
             }
         }
 
-        return new RequestParameters(
-            values,
-            [.. fields.Where(field => field.Key == Parameters.Resource).Select(field => field.Value)],
-            authorization.Length > 0 ? new Secret(authorization) : null);
+        return new RequestParameters(fields, authorization.Length > 0 ? new Secret(authorization) : null);
     }
 
     /// <summary>Reads them as a token request.</summary>
     /// <returns>The request, or <c>invalid_request</c>.</returns>
-    public Result<TokenRequest> ToTokenRequest() => Checked(
-        new TokenRequest
-        {
-            GrantType = Value(Parameters.GrantType),
-            Scope = Value(Parameters.Scope),
-            Resources = _resources,
-        },
-        s_tokenRequestRules);
+    public Result<TokenRequest> ToTokenRequest() => ClientRequestShape.Check(new TokenRequest
+    {
+        ClientId = Value(Parameters.ClientId),
+        ClientSecret = SecretValue(Parameters.ClientSecret),
+        ClientAssertion = SecretValue(Parameters.ClientAssertion),
+        ClientAssertionType = Value(Parameters.ClientAssertionType),
+        Authorization = _authorization,
+        GrantType = Value(Parameters.GrantType),
+        Scope = Value(Parameters.Scope),
+        Resources = Resources(),
+        Exchange = Value(Parameters.GrantType) == GrantTypes.TokenExchange ? Exchange() : null,
+    });
 
     /// <summary>Reads them as a request about a token.</summary>
     /// <returns>The request, or <c>invalid_request</c>.</returns>
-    public Result<TokenQuery> ToTokenQuery()
-        => Checked(new TokenQuery { Token = SecretValue(Parameters.Token), TokenTypeHint = Value(Parameters.TokenTypeHint) }, s_tokenQueryRules);
-
-    private Result<T> Checked<T>(T request, AbstractValidator<T> rules)
-        where T : ClientRequest
+    public Result<TokenQuery> ToTokenQuery() => ClientRequestShape.Check(new TokenQuery
     {
-        var whole = (T)((ClientRequest)request with
+        ClientId = Value(Parameters.ClientId),
+        ClientSecret = SecretValue(Parameters.ClientSecret),
+        ClientAssertion = SecretValue(Parameters.ClientAssertion),
+        ClientAssertionType = Value(Parameters.ClientAssertionType),
+        Authorization = _authorization,
+        Token = SecretValue(Parameters.Token),
+        TokenTypeHint = Value(Parameters.TokenTypeHint),
+    });
+
+    private static bool IsAmong(List<KeyValuePair<string, string>> fields, int first, string name)
+    {
+        for (var i = 0; i < first; i++)
         {
-            ClientId = Value(Parameters.ClientId),
-            ClientSecret = SecretValue(Parameters.ClientSecret),
-            ClientAssertion = SecretValue(Parameters.ClientAssertion),
-            ClientAssertionType = Value(Parameters.ClientAssertionType),
-            Authorization = _authorization,
-        });
-        var shape = rules.Validate(whole);
-        return shape.IsValid ? whole : OAuthError.InvalidRequest(shape.Errors[0].ErrorMessage, (FailedCheck)shape.Errors[0].CustomState);
+            if (fields[i].Key == name)
+            {
+                return true;
+            }
+        }
+
+        return false;
     }
 
-    private string? Value(string name) => _values.TryGetValue(name, out var value) && value.Length > 0 ? value : null;
+    private TokenExchangeParameters Exchange() => new()
+    {
+        SubjectToken = SecretValue(Parameters.SubjectToken),
+        SubjectTokenType = Value(Parameters.SubjectTokenType),
+        RequestedTokenType = Value(Parameters.RequestedTokenType),
+        NamesActor = Value(Parameters.ActorToken) is not null || Value(Parameters.ActorTokenType) is not null,
+        Audience = Value(Parameters.Audience),
+    };
+
+    private ImmutableArray<string> Resources()
+    {
+        ImmutableArray<string> resources = [];
+        foreach (var (name, value) in _fields)
+        {
+            if (name == Parameters.Resource)
+            {
+                resources = resources.Add(value);
+            }
+        }
+
+        return resources;
+    }
+
+    private string? Value(string name)
+    {
+        foreach (var (key, value) in _fields)
+        {
+            if (key == name)
+            {
+                return value.Length > 0 ? value : null;
+            }
+        }
+
+        return null;
+    }
 
     private Secret? SecretValue(string name) => Value(name) is { } value ? new Secret(value) : null;
 }

@@ -59,7 +59,7 @@ public static class Routes
         }
         catch (Exception fault) when (!http.Response.HasStarted)
         {
-            var traceId = OAuthResults.TraceId();
+            var traceId = OAuthResults.TraceId(http);
             logger.Failed(fault, http.Request.Path, traceId);
             http.Response.Clear();
             await OAuthResults.Write(http, OAuthError.ServerError, traceId);

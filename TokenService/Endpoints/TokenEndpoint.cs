@@ -5,34 +5,27 @@ using System.Linq;
 using System.Threading.Tasks;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
-using TokenService.Authentication;
 using TokenService.Grants;
+using TokenService.Keys;
 using TokenService.Operations;
 using TokenService.Protocol;
-using TokenService.Storage;
 using TokenService.Tokens;
 
 namespace TokenService.Endpoints;
 
 /// <summary>The token endpoint (RFC 6749 §3.2): a request from the socket to the signature, in six steps.</summary>
-/// <param name="store">Clients, resources and keys; taken once for each request.</param>
-/// <param name="authenticator">Finds out who the client is.</param>
+/// <param name="intake">Parses requests and authenticates their clients.</param>
 /// <param name="grants">The grants that the service has.</param>
-/// <param name="issuer">The issuer, known once the service listens.</param>
-/// <param name="admission">Lets in what can be answered in time.</param>
+/// <param name="sign">Issues a token that was granted, by a key, at a time.</param>
+/// <param name="reuse">The tokens that may be given again.</param>
 /// <param name="refusals">Answers what is refused.</param>
-/// <param name="uses">Told who has proved itself, and with what.</param>
-/// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each outcome.</param>
 public sealed class TokenEndpoint(
-    StoreWatch store,
-    ClientAuthenticator authenticator,
+    Intake intake,
     IEnumerable<IGrant> grants,
-    Func<string> issuer,
-    Admission admission,
+    Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign,
+    TokenReuse reuse,
     Refusals refusals,
-    CredentialUses uses,
-    TimeProvider clock,
     ILogger logger)
 {
     private readonly FrozenDictionary<string, IGrant> _grants = grants.ToFrozenDictionary(grant => grant.GrantType, StringComparer.Ordinal);
@@ -41,51 +34,32 @@ public sealed class TokenEndpoint(
     /// <summary>Answers one request.</summary>
     public async Task Handle(HttpContext http)
     {
-        var traceId = OAuthResults.TraceId();
-        if ((await Decide(http, traceId)).Refused(out var error, out var token))
+        if ((await Decide(http)).Refused(out var error, out var token))
         {
-            await refusals.Answer(http, error, traceId);
+            await refusals.Answer(http, error, OAuthResults.TraceId(http));
             return;
         }
 
         await OAuthResults.Write(http, token);
     }
 
-    private async Task<Result<TokenResponse>> Decide(HttpContext http, string traceId)
+    private async ValueTask<Result<TokenResponse>> Decide(HttpContext http)
     {
-        if (admission.IsFull)
-        {
-            return OAuthError.Overloaded;
-        }
-
-        // 1. Parse: after this, no step sees HTTP.
-        if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
-            || parameters.ToTokenRequest().Refused(out error, out var request))
+        // 1. Parse, 2. authenticate the client.
+        if ((await intake.Take(http, static parameters => parameters.ToTokenRequest())).Refused(out var error, out var taken))
         {
             return error;
         }
 
-        using var turn = await admission.Enter(http.RequestAborted);
-        if (turn is null)
+        using (taken)
         {
-            return OAuthError.Overloaded;
+            return await Decide(taken, http);
         }
+    }
 
-        // Taken once, and only now: the body may have taken seconds to arrive.
-        if (store.Take().Refused(out error, out var snapshot))
-        {
-            return error;
-        }
-
-        var now = clock.GetUtcNow();
-
-        // 2. Authenticate the client.
-        if ((await turn.While(authenticator.Authenticate(request, snapshot.Registry, now, http.RequestAborted))).Refused(out error, out var client))
-        {
-            return error;
-        }
-
-        uses.Note(client, now);
+    private async ValueTask<Result<TokenResponse>> Decide(AuthenticatedRequest<TokenRequest> taken, HttpContext http)
+    {
+        var (request, client, snapshot, now, turn) = taken;
 
         // 3. Choose the grant: one that the service has and the client is registered for.
         if (!_grants.TryGetValue(request.GrantType!, out var grant))
@@ -101,14 +75,20 @@ public sealed class TokenEndpoint(
         }
 
         // 4. Let it decide, by the scope policy.
-        if (grant.Decide(request, client, snapshot.Registry).Refused(out error, out var granted))
+        if (grant.Decide(request, client, snapshot.Registry, snapshot.Keys, now).Refused(out var error, out var granted))
         {
             return error;
         }
 
-        // 5. Sign. The sixth step, writing the answer, is the caller's.
-        var token = AccessTokenIssuer.Issue(granted, issuer(), snapshot.Keys.SigningAt(now), now);
-        logger.TokenIssued(granted.ClientId, token.Scope, traceId);
+        // 5. Sign, or give again what was signed for the same a moment ago. The sixth step, writing the answer, is the caller's.
+        var key = snapshot.Keys.SigningAt(now);
+        var given = granted.Reuse is null ? null : await turn.While(reuse.Take(granted, snapshot, key, now));
+        var token = given?.Response ?? sign(granted, key, now);
+        if (logger.IsEnabled(LogLevel.Debug))
+        {
+            logger.TokenIssued(granted.ClientId, token.Scope, given is { IsReused: true }, OAuthResults.TraceId(http));
+        }
+
         return token;
     }
 }

@@ -1,6 +1,7 @@
 using System;
 using TokenService.Authentication;
 using TokenService.Clients;
+using TokenService.Keys;
 using TokenService.Protocol;
 using TokenService.Scopes;
 using TokenService.Tokens;
@@ -15,19 +16,23 @@ public sealed class ClientCredentialsGrant(TimeSpan defaultLifetime) : IGrant
     public string GrantType => GrantTypes.ClientCredentials;
 
     /// <inheritdoc/>
-    public Result<GrantedToken> Decide(TokenRequest request, AuthenticatedClient client, Registry registry)
+    public Result<GrantedToken> Decide(TokenRequest request, AuthenticatedClient client, Registry registry, SigningKeyRing keys, DateTimeOffset now)
     {
         if (ScopePolicy.Decide(client.Client, request.Scope, request.Resources, registry).Refused(out var error, out var granted))
         {
             return error;
         }
 
+        var lifetime = client.Client.AccessTokenLifetime ?? defaultLifetime;
         return new GrantedToken
         {
             ClientId = client.Client.ClientId,
             Scopes = granted.Names,
             Audience = granted.Audience,
-            Lifetime = client.Client.AccessTokenLifetime ?? defaultLifetime,
+            Lifetime = lifetime,
+
+            // The default may have become shorter since the client was registered.
+            Reuse = client.Client.TokenReuse is { } reuse && reuse > lifetime / 10 ? lifetime / 10 : client.Client.TokenReuse,
         };
     }
 }

@@ -1,5 +1,7 @@
+using System;
 using TokenService.Authentication;
 using TokenService.Clients;
+using TokenService.Keys;
 using TokenService.Protocol;
 using TokenService.Tokens;
 
@@ -16,6 +18,8 @@ public interface IGrant
     /// <param name="request">The request.</param>
     /// <param name="client">Who asks; registered for this grant type.</param>
     /// <param name="registry">Which scope belongs to which resource.</param>
+    /// <param name="keys">The keys of the service.</param>
+    /// <param name="now">The time of the request.</param>
     /// <returns>The token to sign, or a refusal.</returns>
-    Result<GrantedToken> Decide(TokenRequest request, AuthenticatedClient client, Registry registry);
+    Result<GrantedToken> Decide(TokenRequest request, AuthenticatedClient client, Registry registry, SigningKeyRing keys, DateTimeOffset now);
 }

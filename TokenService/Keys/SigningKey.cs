@@ -1,5 +1,8 @@
 using System;
+using System.Buffers.Text;
 using System.Security.Cryptography;
+using System.Text;
+using System.Threading;
 using Microsoft.IdentityModel.Tokens;
 using TokenService.Protocol;
 
@@ -15,6 +18,10 @@ public sealed class SigningKey
     private static readonly CryptoProviderFactory s_uncached = new() { CacheSignatureProviders = false };
 
     private readonly AsymmetricAlgorithm _keyPair;
+
+    // One RSA object for each core: OpenSSL keeps the blinding of an object under a lock, and requests would wait for each other. An EC key
+    // has none, and signs with one object in many threads.
+    private readonly RSA?[] _rsa = new RSA?[Environment.ProcessorCount];
     private readonly Lazy<SignatureProvider> _verifier;
 
     private SigningKey(string algorithm, AsymmetricAlgorithm keyPair)
@@ -24,14 +31,15 @@ public sealed class SigningKey
         Kid = PublicKey.Kid!;
         SecurityKey key = keyPair switch
         {
-            // From parameters, so that the library keeps one RSA object for each request that is signing, not one for all: requests
-            // would wait for each other's blinding. An EC key has none, and OpenSSL signs with one object in many threads.
+            // From parameters, so that the library makes an RSA object of its own for each request that verifies at the same time.
             RSA rsa => new RsaSecurityKey(rsa.ExportParameters(includePrivateParameters: true)),
             ECDsa ecdsa => new ECDsaSecurityKey(ecdsa),
             _ => throw new ArgumentException("An RSA or EC key is needed.", nameof(keyPair)),
         };
         key.KeyId = Kid;
         Credentials = new SigningCredentials(key, algorithm);
+        SignatureLength = keyPair is RSA ? keyPair.KeySize / 8 : 2 * ((keyPair.KeySize + 7) / 8);
+        AccessTokenHeader = Base64Url.EncodeToUtf8(Encoding.ASCII.GetBytes($$"""{"alg":"{{algorithm}}","kid":"{{Kid}}","typ":"at+jwt"}"""));
         _verifier = new(() => s_uncached.CreateForVerifying(key, algorithm, cacheProvider: false));
     }
 
@@ -46,6 +54,12 @@ public sealed class SigningKey
 
     /// <summary>The key as the JWT library takes it. Its members can sign; none of them may be logged.</summary>
     public SigningCredentials Credentials { get; }
+
+    /// <summary>The JOSE header of the access tokens that it signs (RFC 9068 §2.1), in base64url and ASCII.</summary>
+    public ReadOnlyMemory<byte> AccessTokenHeader { get; }
+
+    /// <summary>The length of a signature in bytes, as a JWS has it (RFC 7518 §3.3 to §3.5).</summary>
+    public int SignatureLength { get; }
 
     /// <summary>Makes a key: RSA with 2048 bits, or EC on the curve of the algorithm.</summary>
     /// <param name="algorithm">As <see cref="Algorithm"/>.</param>
@@ -104,10 +118,61 @@ public sealed class SigningKey
     /// <summary>The private key in PKCS #8 (DER), for <see cref="KeyProtector"/> and the file that <c>new-key</c> writes.</summary>
     public byte[] ExportPrivateKey() => _keyPair.ExportPkcs8PrivateKey();
 
+    /// <summary>Signs (RFC 7518 §3.3 to §3.5).</summary>
+    /// <param name="content">What to sign.</param>
+    /// <param name="signature">Takes the signature: <see cref="SignatureLength"/> bytes.</param>
+    public void Sign(ReadOnlySpan<byte> content, Span<byte> signature)
+    {
+        var hash = Algorithm.AsSpan(2) switch
+        {
+            "256" => HashAlgorithmName.SHA256,
+            "384" => HashAlgorithmName.SHA384,
+            _ => HashAlgorithmName.SHA512,
+        };
+        if (_keyPair is ECDsa ecdsa)
+        {
+            ecdsa.SignData(content, signature, hash, DSASignatureFormat.IeeeP1363FixedFieldConcatenation);
+            return;
+        }
+
+        var rsa = TakeRsa();
+        rsa.SignData(content, signature, hash, Algorithm.StartsWith('P') ? RSASignaturePadding.Pss : RSASignaturePadding.Pkcs1);
+        PutBack(rsa);
+    }
+
     /// <summary>Whether this is a signature by this key and its algorithm.</summary>
     /// <param name="content">What was signed.</param>
     /// <param name="signature">The signature as a JWS has it (RFC 7518 §3.3 to §3.5).</param>
     public bool Verifies(byte[] content, byte[] signature) => _verifier.Value.Verify(content, signature);
+
+    // More than there are cores only where threads are suspended while they sign; such a one is given up afterwards.
+    private RSA TakeRsa()
+    {
+        var core = Thread.GetCurrentProcessorId();
+        for (var i = 0; i < _rsa.Length; i++)
+        {
+            if (Interlocked.Exchange(ref _rsa[(core + i) % _rsa.Length], null) is { } rsa)
+            {
+                return rsa;
+            }
+        }
+
+        return RSA.Create(((RSA)_keyPair).ExportParameters(includePrivateParameters: true));
+    }
+
+    private void PutBack(RSA rsa)
+    {
+        var core = Thread.GetCurrentProcessorId();
+        for (var i = 0; i < _rsa.Length; i++)
+        {
+            if (Interlocked.CompareExchange(ref _rsa[(core + i) % _rsa.Length], rsa, null) is null)
+            {
+                return;
+            }
+        }
+
+        rsa.Dispose();
+    }
 
     private static PublicJwk PublicPart(string algorithm, AsymmetricAlgorithm keyPair)
     {

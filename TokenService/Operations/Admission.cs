@@ -1,6 +1,6 @@
 using System;
+using System.Collections.Concurrent;
 using System.Threading;
-using System.Threading.RateLimiting;
 using System.Threading.Tasks;
 
 namespace TokenService.Operations;
@@ -13,7 +13,7 @@ namespace TokenService.Operations;
 /// <para>One request computes on each core, the others wait for their turn, the first first. So a thread is never far from the next request
 /// that arrives, and can refuse it: where requests sign as soon as they come, all of them wait in the queue of the thread pool, uncounted. Nobody
 /// keeps a turn while waiting for the store or the network: while the store is away, requests that need it do not keep out the others.</para>
-/// <para>A refusal costs a twelfth to a seventh of a token, so callers that come back at once with the next request can still use up the
+/// <para>A refusal costs a fifteenth of a token where nothing else is done, and a sixth between signatures, so callers that come back at once with the next request can still use up the
 /// processors. Refusals therefore have a pace, by the number of requests that were computed in the second before: beyond it each waits a
 /// little, and so does its caller.</para>
 /// </remarks>
@@ -25,8 +25,8 @@ public sealed class Admission : IDisposable
     /// <summary>How many refusals each core may answer in a second at least.</summary>
     internal const int RefusalsPerCore = 1_000;
 
-    /// <summary>How many refusals may be answered for each request that was computed: they take a fifth of the processor then, or a little less.</summary>
-    internal const int RefusalsPerTurn = 2;
+    /// <summary>How many refusals may be answered for each request that was computed: they take up to a third of the processor then.</summary>
+    internal const int RefusalsPerTurn = 3;
 
     // Of the intervals.
     private const int TellAfter = 10;
@@ -40,8 +40,8 @@ public sealed class Admission : IDisposable
 
     private readonly TimeProvider _clock;
     private readonly Action<long> _tell;
-    private readonly ConcurrencyLimiter _turns;
-    private readonly ConcurrencyLimiter _returns;
+    private readonly Gate _turns;
+    private readonly Gate _returns;
     private readonly int _mostWaiting;
     private readonly int _leastRefusals;
     private readonly ITimer _timer;
@@ -63,35 +63,39 @@ public sealed class Admission : IDisposable
         (_clock, _tell, _start) = (clock, tell, clock.GetTimestamp());
         (_mostWaiting, _leastRefusals) = (WaitingPerCore * cores, RefusalsPerCore * cores);
         _pace = TimeSpan.FromSeconds(1) / _leastRefusals;
-        _turns = Limiter(cores, _mostWaiting);
-        _returns = Limiter(cores, int.MaxValue);
+        (_turns, _returns) = (new Gate(cores), new Gate(cores));
         _timer = clock.CreateTimer(_ => Tick(), null, s_interval, s_interval);
     }
 
     /// <summary>Whether a request that comes now is to be refused, before its form is even read.</summary>
-    public bool IsFull => _turns.GetStatistics()!.CurrentQueuedCount >= _mostWaiting;
+    public bool IsFull => _turns.Waiting >= _mostWaiting;
 
     /// <summary>Waits for a turn to compute.</summary>
     /// <param name="cancellation">Says whether the caller has gone in the meantime.</param>
     /// <returns>The turn; <see langword="null"/> where too many wait already, or it came too late.</returns>
-    public async ValueTask<Turn?> Enter(CancellationToken cancellation)
+    public ValueTask<Turn?> Enter(CancellationToken cancellation)
     {
-        var arrived = _clock.GetTimestamp();
-        var lease = await Next(_turns);
-        var underLoad = _clock.GetElapsedTime(Volatile.Read(ref _lastRefused)) < s_interval;
-        if (lease.IsAcquired && _clock.GetElapsedTime(arrived) <= (underLoad ? s_longestWaitUnderLoad : s_longestWait) && !cancellation.IsCancellationRequested)
+        if (!_turns.TryEnter())
         {
-            Interlocked.Increment(ref _computed);
-            return new Turn(this, lease);
+            return IsFull ? new((Turn?)null) : WaitForTurn(cancellation);
         }
 
-        lease.Dispose();
-        return null;
+        Interlocked.Increment(ref _computed);
+        return new(new Turn(this, _turns));
     }
 
     /// <summary>Waits until a refusal for too much load may be answered: not at all, where they are not too many.</summary>
-    public Task PaceRefusal()
+    /// <param name="cancellation">
+    /// Says whether the caller has gone in the meantime. Then nobody is refused: callers that hang up are no sign of too much load, and take
+    /// nobody's place among the refusals.
+    /// </param>
+    public Task PaceRefusal(CancellationToken cancellation)
     {
+        if (cancellation.IsCancellationRequested)
+        {
+            return Task.CompletedTask;
+        }
+
         Interlocked.Increment(ref _refused);
         Volatile.Write(ref _lastRefused, _clock.GetTimestamp());
         TimeSpan pause;
@@ -102,7 +106,7 @@ public sealed class Admission : IDisposable
             _nextRefusal = pause <= TimeSpan.Zero ? now + _pace : pause < s_longestPause ? _nextRefusal + _pace : _nextRefusal;
         }
 
-        return pause < s_shortestPause ? Task.CompletedTask : Task.Delay(pause, _clock);
+        return pause < s_shortestPause ? Task.CompletedTask : Task.Delay(pause, _clock, cancellation);
     }
 
     /// <summary>Tells what there is still to tell, and ends.</summary>
@@ -112,25 +116,19 @@ public sealed class Admission : IDisposable
         Tell();
     }
 
-    private static ConcurrencyLimiter Limiter(int atOnce, int waiting) => new(new()
+    private async ValueTask<Turn?> WaitForTurn(CancellationToken cancellation)
     {
-        PermitLimit = atOnce,
-        QueueLimit = waiting,
-        QueueProcessingOrder = QueueProcessingOrder.OldestFirst,
-    });
-
-    private static async ValueTask<RateLimitLease> Next(ConcurrencyLimiter limiter)
-    {
-        var waiting = limiter.AcquireAsync();
-        if (waiting.IsCompleted)
+        var arrived = _clock.GetTimestamp();
+        await _turns.Enter();
+        var underLoad = _clock.GetElapsedTime(Volatile.Read(ref _lastRefused)) < s_interval;
+        if (_clock.GetElapsedTime(arrived) <= (underLoad ? s_longestWaitUnderLoad : s_longestWait) && !cancellation.IsCancellationRequested)
         {
-            return await waiting;
+            Interlocked.Increment(ref _computed);
+            return new Turn(this, _turns);
         }
 
-        // The thread that leaves the turn would take it up itself, before all that has arrived since, and so one turn after the other.
-        var lease = await waiting;
-        await Task.Yield();
-        return lease;
+        _turns.Leave();
+        return null;
     }
 
     private void Tick()
@@ -159,9 +157,9 @@ public sealed class Admission : IDisposable
     public sealed class Turn : IDisposable
     {
         private readonly Admission _admission;
-        private RateLimitLease _lease;
+        private Gate? _gate;
 
-        internal Turn(Admission admission, RateLimitLease lease) => (_admission, _lease) = (admission, lease);
+        internal Turn(Admission admission, Gate gate) => (_admission, _gate) = (admission, gate);
 
         /// <summary>Lets others compute while this request waits, if it does.</summary>
         /// <remarks>It goes on as soon as others have had their turns, and is never refused: what it waited for is done.</remarks>
@@ -174,13 +172,75 @@ public sealed class Admission : IDisposable
                 return await work;
             }
 
-            _lease.Dispose();
+            Dispose();
             var result = await work;
-            _lease = await Next(_admission._returns);
+            await _admission._returns.Enter();
+            _gate = _admission._returns;
             return result;
         }
 
         /// <summary>Lets the next one in.</summary>
-        public void Dispose() => _lease.Dispose();
+        public void Dispose()
+        {
+            _gate?.Leave();
+            _gate = null;
+        }
+    }
+
+    /// <summary>Lets some in at once, and the others one after the other, the first first. Without a lock: all requests go through it.</summary>
+    internal sealed class Gate(int places)
+    {
+        private readonly ConcurrentQueue<TaskCompletionSource> _waiting = new();
+
+        // Below zero: so many wait.
+        private int _free = places;
+
+        public int Waiting => Math.Max(0, -Volatile.Read(ref _free));
+
+        public bool TryEnter()
+        {
+            var free = Volatile.Read(ref _free);
+            while (free > 0)
+            {
+                var seen = Interlocked.CompareExchange(ref _free, free - 1, free);
+                if (seen == free)
+                {
+                    return true;
+                }
+
+                free = seen;
+            }
+
+            return false;
+        }
+
+        public Task Enter()
+        {
+            if (Interlocked.Decrement(ref _free) >= 0)
+            {
+                return Task.CompletedTask;
+            }
+
+            var next = new TaskCompletionSource();
+            _waiting.Enqueue(next);
+            return next.Task;
+        }
+
+        public void Leave()
+        {
+            if (Interlocked.Increment(ref _free) > 0)
+            {
+                return;
+            }
+
+            // It has been counted; it may not stand in the line yet.
+            TaskCompletionSource? next;
+            for (var spin = new SpinWait(); !_waiting.TryDequeue(out next); spin.SpinOnce())
+            {
+            }
+
+            // Behind all that has arrived since. The thread that leaves would take it up itself otherwise, and so one after the other.
+            ThreadPool.UnsafeQueueUserWorkItem(static next => next.SetResult(), next, preferLocal: false);
+        }
     }
 }

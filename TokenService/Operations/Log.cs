@@ -17,9 +17,9 @@ public static partial class Log
     [LoggerMessage(2, LogLevel.Warning, "TokenService:SigningAlgorithm is {wanted}, and the signing key in the store is for {actual}: the setting takes effect with the next key.")]
     public static partial void AnotherAlgorithm(this ILogger logger, string wanted, string actual);
 
-    /// <summary>A token was given.</summary>
-    [LoggerMessage(10, LogLevel.Debug, "Token for client {clientId}: scope {scope} (trace_id {traceId})")]
-    public static partial void TokenIssued(this ILogger logger, string clientId, string scope, string traceId);
+    /// <summary>A token was given: one of its own, or one that was given before (<c>token_reuse</c>).</summary>
+    [LoggerMessage(10, LogLevel.Debug, "Token for client {clientId}: scope {scope}, reused {reused} (trace_id {traceId})")]
+    public static partial void TokenIssued(this ILogger logger, string clientId, string scope, bool reused, string traceId);
 
     /// <summary>A request was refused.</summary>
     [LoggerMessage(11, LogLevel.Information, "Refused {path} from {address}: {error}: {reason} (trace_id {traceId})")]

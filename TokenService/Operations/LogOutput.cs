@@ -10,8 +10,8 @@ public static class LogOutput
     /// <summary>Sets it up.</summary>
     /// <remarks>
     /// The framework logs requests with their query, and malformed headers as they came: either may hold a secret. So whatever level
-    /// the settings name, it speaks up from warnings on, and the web server not about what a caller sent. Critical, not None, for
-    /// Hosting.Diagnostics: it also makes the trace id. What keeps the service from starting, the program says itself, in one line.
+    /// the settings name, it speaks up from warnings on, and the web server not about what a caller sent. None, not Critical, for
+    /// Hosting.Diagnostics: else it makes an activity for each request. What keeps the service from starting, the program says itself, in one line.
     /// </remarks>
     /// <param name="logging">What is set up.</param>
     /// <param name="development">Whether this is the Development environment.</param>
@@ -23,7 +23,7 @@ public static class LogOutput
             : logging.AddJsonConsole(console => console.UseUtcTimestamp = true);
         logging
             .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore", LogLevel.Warning)
-            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.Critical)
+            .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Hosting.Diagnostics", LogLevel.None)
             .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Server.Kestrel", LogLevel.Critical)
             .AddFilter<ConsoleLoggerProvider>("Microsoft.AspNetCore.Server.Kestrel.BadRequests", LogLevel.Critical)
             .AddFilter<ConsoleLoggerProvider>("Microsoft.Extensions.Hosting.Internal.Host", LogLevel.Critical)

@@ -7,6 +7,19 @@ public static class GrantTypes
 {
     /// <summary>The client credentials grant (RFC 6749 §4.4).</summary>
     public const string ClientCredentials = "client_credentials";
+
+    /// <summary>Token exchange (RFC 8693 §2.1).</summary>
+    public const string TokenExchange = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+    /// <summary>Every grant that a client may be registered for.</summary>
+    public static ImmutableArray<string> All { get; } = [ClientCredentials, TokenExchange];
+}
+
+/// <summary>The kinds of token that are exchanged (RFC 8693 §3).</summary>
+public static class TokenTypes
+{
+    /// <summary>An access token; here one of this service.</summary>
+    public const string AccessToken = "urn:ietf:params:oauth:token-type:access_token";
 }
 
 /// <summary>How a client authenticates itself (<c>token_endpoint_auth_method</c>, RFC 7591 §2).</summary>
@@ -24,8 +37,22 @@ public static class AuthenticationMethods
     /// <summary>An assertion signed with the client's private key (RFC 7523 §2.2, OpenID Connect Core §9).</summary>
     public const string PrivateKeyJwt = "private_key_jwt";
 
+    /// <summary>A token of the platform that the client runs on, sent as a client assertion. The name is ours; on the wire it is RFC 7523 §2.2.</summary>
+    public const string FederatedJwt = "federated_jwt";
+
+    /// <summary>A SPIFFE JWT-SVID (draft-ietf-oauth-spiffe-client-auth).</summary>
+    public const string SpiffeJwt = "spiffe_jwt";
+
     /// <summary>Every method that a client may be registered for.</summary>
-    public static ImmutableArray<string> All { get; } = [ClientSecretBasic, ClientSecretPost, ClientSecretJwt, PrivateKeyJwt];
+    public static ImmutableArray<string> All { get; } = [ClientSecretBasic, ClientSecretPost, ClientSecretJwt, PrivateKeyJwt, FederatedJwt, SpiffeJwt];
+
+    /// <summary>Whether a client proves itself by a secret.</summary>
+    /// <param name="method">One of <see cref="All"/>.</param>
+    public static bool HasSecret(string method) => method is ClientSecretBasic or ClientSecretPost or ClientSecretJwt;
+
+    /// <summary>Whether a client proves itself by the identity of a workload, which an issuer vouches for.</summary>
+    /// <param name="method">One of <see cref="All"/>.</param>
+    public static bool IsWorkload(string method) => method is FederatedJwt or SpiffeJwt;
 }
 
 /// <summary>The kinds of client assertion (<c>client_assertion_type</c>, RFC 7521 §4.2).</summary>
@@ -33,6 +60,9 @@ public static class ClientAssertionTypes
 {
     /// <summary>A JWT (RFC 7523 §2.2).</summary>
     public const string JwtBearer = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+
+    /// <summary>A SPIFFE JWT-SVID (draft-ietf-oauth-spiffe-client-auth).</summary>
+    public const string JwtSpiffe = "urn:ietf:params:oauth:client-assertion-type:jwt-spiffe";
 }
 
 /// <summary>The algorithms that a client assertion may be signed with (RFC 7518 §3.1). <c>none</c> is not among them.</summary>
@@ -119,7 +149,28 @@ public static class Parameters
     /// <summary>RFC 7521 §4.2.</summary>
     public const string ClientAssertionType = "client_assertion_type";
 
+    /// <summary>RFC 8693 §2.1.</summary>
+    public const string SubjectToken = "subject_token";
+
+    /// <summary>RFC 8693 §2.1.</summary>
+    public const string SubjectTokenType = "subject_token_type";
+
+    /// <summary>RFC 8693 §2.1.</summary>
+    public const string RequestedTokenType = "requested_token_type";
+
+    /// <summary>RFC 8693 §2.1.</summary>
+    public const string ActorToken = "actor_token";
+
+    /// <summary>RFC 8693 §2.1.</summary>
+    public const string ActorTokenType = "actor_token_type";
+
+    /// <summary>RFC 8693 §2.1.</summary>
+    public const string Audience = "audience";
+
     /// <summary>All of them. The name of another one may be anything, a secret too.</summary>
     public static ImmutableArray<string> Known { get; } =
-        [GrantType, Scope, Resource, ClientId, ClientSecret, Token, TokenTypeHint, ClientAssertion, ClientAssertionType];
+    [
+        GrantType, Scope, Resource, ClientId, ClientSecret, Token, TokenTypeHint, ClientAssertion, ClientAssertionType,
+        SubjectToken, SubjectTokenType, RequestedTokenType, ActorToken, ActorTokenType, Audience,
+    ];
 }

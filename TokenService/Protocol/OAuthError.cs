@@ -7,7 +7,7 @@ namespace TokenService.Protocol;
 /// is one of them with the words for its case.
 /// </summary>
 /// <remarks>
-/// RFC 6749 §5.2 defines the codes; <c>invalid_target</c> comes from RFC 8707 §2, <c>slow_down</c> is borrowed from RFC 8628 §3.5 and
+/// RFC 6749 §5.2 defines the codes; <c>invalid_target</c> comes from RFC 8707 §2 and RFC 8693 §2.2.2, <c>slow_down</c> is borrowed from RFC 8628 §3.5 and
 /// <c>temporarily_unavailable</c> from RFC 6749 §4.1.2.1.
 /// </remarks>
 public sealed record OAuthError
@@ -53,9 +53,16 @@ public sealed record OAuthError
         Failed = Failed.Name == "kid" ? Failed : Failed with { Came = Printable.Withhold(Failed.Came) },
     };
 
+    /// <summary>The same of a token, for the operator: among several issuers, whose keys the check was made with.</summary>
+    /// <param name="issuer">The issuer's name.</param>
+    public OAuthError OfIssuer(string issuer) => this with { Failed = Failed with { Expected = $"{Failed.Expected} (issuer {issuer})" } };
+
     /// <summary>400: the request is not a well-formed one.</summary>
-    public static OAuthError InvalidRequest(string description, FailedCheck failed)
-        => new("invalid_request", 400, description, failed);
+    /// <param name="description">What to mend.</param>
+    /// <param name="failed">The check.</param>
+    /// <param name="clientId">The client that sent it, where that is proved.</param>
+    public static OAuthError InvalidRequest(string description, FailedCheck failed, string? clientId = null)
+        => new("invalid_request", 400, description, failed, clientId);
 
     /// <summary>405: another method than the one that the address takes.</summary>
     public static OAuthError MethodNotAllowed(string allow, string came)

@@ -1,6 +1,6 @@
 using System;
 using System.Buffers;
-using System.Collections.Generic;
+using System.Collections.Immutable;
 
 namespace TokenService.Protocol;
 
@@ -18,10 +18,9 @@ public static class ScopeSyntax
 
     /// <summary>The names in a scope, each once, in the order they were first written.</summary>
     /// <returns>The names, or <see langword="null"/> where the scope is malformed or has more than <see cref="MaxNames"/> names.</returns>
-    public static IReadOnlyList<string>? Split(string scope)
+    public static ImmutableArray<string>? Split(string scope)
     {
-        var names = new List<string>();
-        var seen = new HashSet<string>(StringComparer.Ordinal);
+        var names = ImmutableArray.CreateBuilder<string>(4);
         var count = 0;
         foreach (var range in scope.AsSpan().Split(' '))
         {
@@ -31,13 +30,14 @@ public static class ScopeSyntax
                 return null;
             }
 
+            // So few that looking through them is cheap.
             var text = name.ToString();
-            if (seen.Add(text))
+            if (!names.Contains(text))
             {
                 names.Add(text);
             }
         }
 
-        return names;
+        return names.DrainToImmutable();
     }
 }

@@ -16,4 +16,26 @@ public sealed record TokenRequest : ClientRequest
 
     /// <summary>Each <c>resource</c> sent (RFC 8707 §2), the empty ones too.</summary>
     public ImmutableArray<string> Resources { get; init; } = [];
+
+    /// <summary>What a token exchange has beside these; <see langword="null"/> with any other <c>grant_type</c>.</summary>
+    public TokenExchangeParameters? Exchange { get; init; }
+}
+
+/// <summary>The parameters of a token exchange that no other token request has (RFC 8693 §2.1), as they were sent.</summary>
+public sealed record TokenExchangeParameters
+{
+    /// <summary><c>subject_token</c>.</summary>
+    public Secret? SubjectToken { get; init; }
+
+    /// <summary><c>subject_token_type</c>.</summary>
+    public string? SubjectTokenType { get; init; }
+
+    /// <summary><c>requested_token_type</c>.</summary>
+    public string? RequestedTokenType { get; init; }
+
+    /// <summary>Whether there is an <c>actor_token</c> or an <c>actor_token_type</c>.</summary>
+    public bool NamesActor { get; init; }
+
+    /// <summary><c>audience</c>.</summary>
+    public string? Audience { get; init; }
 }

@@ -37,6 +37,7 @@ public sealed class CredentialUses : IDisposable
     private readonly Action<string> _tell;
     private readonly ITimer _timer;
     private readonly Lock _writing = new();
+    private Thread? _writer;
     private int _count;
 
     /// <summary>Starts with nothing.</summary>
@@ -46,7 +47,7 @@ public sealed class CredentialUses : IDisposable
     public CredentialUses(StoreDataSource dataSource, TimeProvider clock, Action<string> tell)
     {
         (_dataSource, _tell) = (dataSource, tell);
-        _timer = clock.CreateTimer(_ => Write(), null, s_interval, s_interval);
+        _timer = clock.CreateTimer(_ => WriteInTime(), null, s_interval, s_interval);
     }
 
     /// <summary>Notes that a client has just proved itself. It allocates nothing, but for the first use in a minute.</summary>
@@ -80,7 +81,27 @@ public sealed class CredentialUses : IDisposable
     public void Dispose()
     {
         _timer.Dispose();
+        _writer?.Join();
         Write();
+    }
+
+    // Many transactions wait for the disk many times, and must not do so on the threads that answer requests.
+    private void WriteInTime()
+    {
+        if (_writer is { IsAlive: true })
+        {
+            return;
+        }
+
+        if (Volatile.Read(ref _count) <= MostAtOnce)
+        {
+            Write();
+        }
+        else
+        {
+            _writer = new Thread(Write) { IsBackground = true, Name = "times of use" };
+            _writer.Start();
+        }
     }
 
     private void Write()
@@ -128,15 +149,16 @@ public sealed class CredentialUses : IDisposable
             insert.ExecuteNonQuery();
         }
 
+        using var delete = connection.Command(
+            """
+            DELETE FROM credential_uses WHERE client_id = @client AND credential NOT IN
+                (SELECT credential FROM credential_uses WHERE client_id = @client ORDER BY last_used_at DESC, credential LIMIT @most)
+            """,
+            [("@client", ""), ("@most", MostOfAClient)]);
         foreach (var clientId in batch.Select(use => use.Key.ClientId).Distinct(StringComparer.Ordinal))
         {
-            connection.Execute(
-                """
-                DELETE FROM credential_uses WHERE client_id = @client AND credential NOT IN
-                    (SELECT credential FROM credential_uses WHERE client_id = @client ORDER BY last_used_at DESC, credential LIMIT @most)
-                """,
-                ("@client", clientId),
-                ("@most", MostOfAClient));
+            delete.Parameters[0].Value = clientId;
+            delete.ExecuteNonQuery();
         }
     }
 }

@@ -35,6 +35,11 @@ public sealed class PostgreSqlDataSource : StoreDataSource
     // How long there may be no announcement before the connection is tried.
     private static readonly TimeSpan s_silence = TimeSpan.FromSeconds(20);
 
+    // A server that cannot know that a replica is gone, or that the network has forgotten a connection, would keep its session for hours, and with a
+    // few of those there is no connection left for anybody. No session of a replica that lives is idle for as long: the watch uses one after the
+    // other, at least once a second, and the one that hears is tried.
+    private const int LeastIdleSeconds = 30;
+
     // The fewest that leave one for whatever needs one: hearing, watching, three writers, rotation, the declarative file, uses.
     private const int LeastPoolSize = 8;
 
@@ -181,9 +186,12 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         }
         finally
         {
-            if (Stopwatch.GetElapsedTime(since) >= s_slow)
+            if (Stopwatch.GetElapsedTime(since) >= s_slow
+                && _orders.Length > 1
+                && Interlocked.CompareExchange(ref _order, (order + 1) % _orders.Length, order) == order)
             {
-                Interlocked.CompareExchange(ref _order, (order + 1) % _orders.Length, order);
+                // Nobody uses what is in there any more, and the server ends what is idle.
+                _orders[order].Clear();
             }
         }
     }
@@ -219,6 +227,26 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         }
     }
 
+    // The settings that this version of the server has: 13 has none for sessions outside of a transaction.
+    private static NpgsqlCommand IdlenessLimits(NpgsqlConnection connection) => new(
+        $"""
+        SELECT set_config(name, '{Math.Max(LeastIdleSeconds, 2 * new NpgsqlConnectionStringBuilder(connection.ConnectionString).MaxPoolSize)}s', false) FROM pg_settings
+        WHERE name IN ('idle_session_timeout', 'idle_in_transaction_session_timeout')
+        """,
+        connection);
+
+    private static void LimitIdleness(NpgsqlConnection connection)
+    {
+        using var limits = IdlenessLimits(connection);
+        limits.ExecuteNonQuery();
+    }
+
+    private static async Task LimitIdlenessAsync(NpgsqlConnection connection)
+    {
+        await using var limits = IdlenessLimits(connection);
+        await limits.ExecuteNonQueryAsync();
+    }
+
     // With several hosts, there is one for each.
     private static bool IsTimeout(Exception? fault)
         => fault is TimeoutException || (fault is AggregateException all ? all.InnerExceptions.Any(IsTimeout) : fault is not null && IsTimeout(fault.InnerException));
@@ -247,6 +275,10 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         Preset("Timeout", () => settings.Timeout = WaitSeconds);
         Preset("Command Timeout", () => settings.CommandTimeout = WaitSeconds);
 
+        // Or else each connection is made twice, first for Kerberos, whose library looks for the server's name and waits for seconds where nobody
+        // answers it, whatever the timeout.
+        Preset("GSS Encryption Mode", () => settings.GssEncryptionMode = GssEncryptionMode.Disable);
+
         if (settings.Timeout < WaitSeconds || settings.CommandTimeout < 1 || (settings.MaxPoolSize < LeastPoolSize && settings.ShouldSerialize("Maximum Pool Size")))
         {
             throw new OperatorFaultException(
@@ -257,6 +289,9 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         // server without the standby, which has it on its own disk and shows it to all. So what is cancelled ends its connection, and nobody
         // reads what the server answers after that.
         settings.CancellationTimeout = -1;
+
+        // What is set once for a session stays. Nothing else is left in one: locks and settings end with their transactions.
+        settings.NoResetOnClose = true;
         Preset("Maximum Pool Size", () => settings.MaxPoolSize = 16);
         if (settings.Host.Contains(',', StringComparison.Ordinal))
         {
@@ -271,6 +306,7 @@ public sealed class PostgreSqlDataSource : StoreDataSource
             {
                 var order = new NpgsqlSlimDataSourceBuilder(settings.ConnectionString);
                 order.ConnectionStringBuilder.Host = string.Join(',', hosts[first..].Concat(hosts[..first]));
+                order.UsePhysicalConnectionInitializer(LimitIdleness, LimitIdlenessAsync);
                 return order.EnableTransportSecurity().Build();
             });
             return ([.. orders], $"{settings.Database} at {settings.Host}{(settings.Host.Contains(':', StringComparison.Ordinal) ? "" : $":{settings.Port}")}");

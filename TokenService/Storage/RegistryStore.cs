@@ -3,6 +3,7 @@ using System.Collections.Generic;
 using System.Collections.Immutable;
 using System.Data.Common;
 using System.Linq;
+using System.Runtime.InteropServices;
 using System.Text;
 using System.Text.Json;
 using TokenService.Clients;
@@ -26,8 +27,17 @@ public sealed record RegistryChange
     /// <summary>Ids of clients to remove.</summary>
     public ImmutableArray<string> RemovedClients { get; init; } = [];
 
+    /// <summary>New and changed issuers of workloads' identities.</summary>
+    public ImmutableArray<TrustedIssuer> Issuers { get; init; } = [];
+
+    /// <summary>Names of issuers to remove.</summary>
+    public ImmutableArray<string> RemovedIssuers { get; init; } = [];
+
+    /// <summary>Whether only clients are written.</summary>
+    public bool IsOfClientsOnly => Resources.IsEmpty && RemovedResources.IsEmpty && Issuers.IsEmpty && RemovedIssuers.IsEmpty;
+
     /// <summary>Whether there is nothing to write.</summary>
-    public bool IsEmpty => Resources.IsEmpty && RemovedResources.IsEmpty && Clients.IsEmpty && RemovedClients.IsEmpty;
+    public bool IsEmpty => IsOfClientsOnly && Clients.IsEmpty && RemovedClients.IsEmpty;
 }
 
 /// <summary>Clients and resources in the store.</summary>
@@ -40,6 +50,10 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
 
     // No URI of a resource: those are absolute.
     private const string EveryResource = "*";
+
+    // Of how many versions it is noted which clients they changed, and of how many clients at most: beyond, all is read again.
+    private const int NotedVersions = 100;
+    private const int NotedClients = 100;
 
     /// <summary>Reads all of it, as it is at one moment; no secret is opened.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
@@ -59,6 +73,7 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
         {
             Write(connection, before, change);
             StoreTransaction.CountVersion(dataSource, connection);
+            NoteClients(connection, change);
         }
     });
 
@@ -90,22 +105,92 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
 
     /// <summary>Reads all of it, as requests need it.</summary>
     /// <exception cref="OperatorFaultException">A secret does not open: another master key, or a changed row.</exception>
-    internal Registry ReadWithSecrets(DbConnection connection)
+    internal Registry ReadWithSecrets(DbConnection connection) => ReadResources(connection, ReadClientsWithSecrets(connection, null));
+
+    /// <summary>Reads what has changed since, where each change since then was of clients alone, and noted which.</summary>
+    /// <param name="connection">In a transaction that sees one moment.</param>
+    /// <param name="since">The version that <paramref name="before"/> was read at.</param>
+    /// <param name="before">What was read then.</param>
+    /// <returns>What there is now, or <see langword="null"/> where all must be read again.</returns>
+    /// <exception cref="OperatorFaultException">A secret does not open: another master key, or a changed row.</exception>
+    internal Registry? ReadChanges(DbConnection connection, long since, Registry before)
     {
-        var key = Kept(connection).Count > 0 ? protector(connection) : null;
-        return Read(connection, (clientId, hash, encrypted) => new Secret(Encoding.UTF8.GetString(Kept(clientId, hash, encrypted).Open(key!))));
+        var changes = connection.Query(
+            "SELECT version, client_id FROM client_changes WHERE version > @since",
+            row => (Version: row.GetInt64(0), ClientId: row.GetString(1)),
+            ("@since", since));
+
+        // A version without a note changed something else, or was written by a build that makes no notes, or the note is gone already.
+        var versions = changes.Select(change => change.Version).ToHashSet();
+        var now = StoreTransaction.Version(connection);
+        return now > since && versions.Count == now - since && versions.Max() == now
+            ? before.With(changes.Select(change => change.ClientId), ReadClientsWithSecrets(connection, since))
+            : null;
     }
 
-    private static Registry Read(DbConnection connection, Func<string, byte[], byte[], Secret>? open = null)
+    // In the transaction that counted the version.
+    private static void NoteClients(DbConnection connection, RegistryChange change)
+    {
+        var version = StoreTransaction.Version(connection);
+        connection.Execute("DELETE FROM client_changes WHERE version <= @oldest", ("@oldest", version - NotedVersions));
+        var clientIds = change.RemovedClients.Union(change.Clients.Select(client => client.ClientId)).ToList();
+        if (change.IsOfClientsOnly && clientIds.Count <= NotedClients)
+        {
+            foreach (var clientId in clientIds)
+            {
+                connection.Execute(
+                    "INSERT INTO client_changes (version, client_id) VALUES (@version, @id)", ("@version", version), ("@id", clientId));
+            }
+        }
+    }
+
+    private List<Client> ReadClientsWithSecrets(DbConnection connection, long? since)
+    {
+        var key = connection.QuerySingle<long>($"SELECT COUNT(secret) FROM client_secrets{Changed(since)}") > 0 ? protector(connection) : null;
+        return ReadClients(
+            connection, since, (clientId, hash, encrypted) => new Secret(Encoding.UTF8.GetString(Kept(clientId, hash, encrypted).Open(key!))));
+    }
+
+    // All of them, or those that are noted as changed since a version.
+    private static string Changed(long? since)
+        => since is null ? "" : $" WHERE client_id IN (SELECT client_id FROM client_changes WHERE version > {since})";
+
+    private static Registry Read(DbConnection connection) => ReadResources(connection, ReadClients(connection, null, null));
+
+    private static Registry ReadResources(DbConnection connection, List<Client> clients)
     {
         var scopes = connection
             .Query("SELECT resource, name, description FROM scopes ORDER BY position", row =>
                 (Resource: row.GetString(0), Scope: new Scope(row.GetString(1), row.GetText(2))))
             .ToLookup(row => row.Resource, row => row.Scope, StringComparer.Ordinal);
-        var secrets = connection
-            .Query("SELECT client_id, secret_hash, expires_at, origin, secret, overlap_ends_at FROM client_secrets", row =>
+        return new Registry(
+            clients,
+            connection.Query("SELECT resource, name, origin FROM resources", row => new Resource
+            {
+                Uri = row.GetString(0),
+                Name = row.GetText(1),
+                Origin = (Origin)row.GetInt64(2),
+                Scopes = [.. scopes[row.GetString(0)]],
+            }),
+            connection.Query("SELECT name, issuer, audience, jwks, keys_at, ca_file, bearer_token_file FROM trusted_issuers", row => new TrustedIssuer
+            {
+                Name = row.GetString(0),
+                Issuer = row.GetString(1),
+                Audience = row.GetText(2),
+                Keys = row.GetText(3) is { } jwks ? ReadKeys(jwks) : [],
+                KeysAt = row.GetText(4) is { } place ? new Uri(place) : null,
+                CaFile = row.GetText(5),
+                BearerTokenFile = row.GetText(6),
+            }));
+    }
+
+    private static List<Client> ReadClients(DbConnection connection, long? since, Func<string, byte[], byte[], Secret>? open)
+    {
+        var secrets = new Dictionary<string, ImmutableArray<ClientSecret>>(StringComparer.Ordinal);
+        foreach (var (clientId, secret) in connection.Query(
+            $"SELECT client_id, secret_hash, expires_at, origin, secret, overlap_ends_at FROM client_secrets{Changed(since)}", row =>
                 (ClientId: row.GetString(0), Secret: new ClientSecret(
-                    [.. row.GetFieldValue<byte[]>(1)],
+                    ImmutableCollectionsMarshal.AsImmutableArray(row.GetFieldValue<byte[]>(1)),
                     Time(row.GetNumber(2)),
                     (Origin)row.GetInt64(3))
                 {
@@ -113,41 +198,49 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
                     Recoverable = open is null || row.IsDBNull(4)
                         ? null
                         : open(row.GetString(0), row.GetFieldValue<byte[]>(1), row.GetFieldValue<byte[]>(4)),
-                }))
-            .ToLookup(row => row.ClientId, row => row.Secret, StringComparer.Ordinal);
+                })))
+        {
+            secrets[clientId] = secrets.TryGetValue(clientId, out var others) ? others.Add(secret) : [secret];
+        }
 
-        return new Registry(
-            connection.Query(
-                """
-                SELECT client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                    jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at
-                FROM clients
-                """,
-                row => new Client
-                {
-                    ClientId = row.GetString(0),
-                    Name = row.GetText(1),
-                    AuthenticationMethod = row.GetString(2),
-                    GrantTypes = Words(row.GetString(3)),
-                    Scopes = Words(row.GetString(4)),
-                    AccessTokenLifetime = row.GetNumber(5) is { } seconds ? TimeSpan.FromSeconds(seconds) : null,
-                    Disabled = row.GetInt64(6) != 0,
-                    Origin = (Origin)row.GetInt64(7),
-                    Keys = row.GetText(8) is { } jwks ? ReadKeys(jwks) : [],
-                    JwksUri = row.GetText(9) is { } uri ? new Uri(uri) : null,
-                    AssertionAlgorithm = row.GetText(10),
-                    IntrospectsAll = row.GetText(11) == EveryResource,
-                    IntrospectedResources = row.GetText(11) is { } uris and not EveryResource ? Words(uris) : [],
-                    IssuedAt = Time(row.GetNumber(12)),
-                    Secrets = [.. secrets[row.GetString(0)]],
-                }),
-            connection.Query("SELECT resource, name, origin FROM resources", row => new Resource
+        // A hundred thousand clients have a few texts: each is kept once.
+        var texts = new Dictionary<string, (string Text, ImmutableArray<string> Words)>(StringComparer.Ordinal);
+        (string Text, ImmutableArray<string> Words) Shared(string text)
+        {
+            if (!texts.TryGetValue(text, out var kept))
             {
-                Uri = row.GetString(0),
+                texts.Add(text, kept = (text, Words(text)));
+            }
+
+            return kept;
+        }
+
+        return connection.Query(
+            $"""
+            SELECT client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
+                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at, token_reuse, federation
+            FROM clients{Changed(since)}
+            """,
+            row => new Client
+            {
+                ClientId = row.GetString(0),
                 Name = row.GetText(1),
-                Origin = (Origin)row.GetInt64(2),
-                Scopes = [.. scopes[row.GetString(0)]],
-            }));
+                AuthenticationMethod = Shared(row.GetString(2)).Text,
+                GrantTypes = Shared(row.GetString(3)).Words,
+                Scopes = Shared(row.GetString(4)).Words,
+                AccessTokenLifetime = Seconds(row.GetNumber(5)),
+                Disabled = row.GetInt64(6) != 0,
+                Origin = (Origin)row.GetInt64(7),
+                Keys = row.GetText(8) is { } jwks ? ReadKeys(jwks) : [],
+                JwksUri = row.GetText(9) is { } uri ? new Uri(uri) : null,
+                AssertionAlgorithm = row.GetText(10),
+                IntrospectsAll = row.GetText(11) == EveryResource,
+                IntrospectedResources = row.GetText(11) is { } uris and not EveryResource ? Shared(uris).Words : [],
+                IssuedAt = Time(row.GetNumber(12)),
+                TokenReuse = Seconds(row.GetNumber(13)),
+                Federation = row.GetText(14) is { } federation ? FederationRule.Read(federation) : [],
+                Secrets = secrets.GetValueOrDefault(row.GetString(0), []),
+            });
     }
 
     private void Write(DbConnection connection, Registry before, RegistryChange change)
@@ -157,6 +250,16 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
             connection.Execute("DELETE FROM credential_uses WHERE client_id = @id", ("@id", clientId));
             connection.Execute("DELETE FROM client_secrets WHERE client_id = @id", ("@id", clientId));
             connection.Execute("DELETE FROM clients WHERE client_id = @id", ("@id", clientId));
+        }
+
+        foreach (var name in change.RemovedIssuers)
+        {
+            connection.Execute("DELETE FROM trusted_issuers WHERE name = @name", ("@name", name));
+        }
+
+        foreach (var issuer in change.Issuers)
+        {
+            Write(connection, issuer);
         }
 
         // All scopes go before any comes, since one may move from a resource to another.
@@ -202,14 +305,34 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
         }
     }
 
+    private static void Write(DbConnection connection, TrustedIssuer issuer) => connection.Execute(
+        """
+        INSERT INTO trusted_issuers (name, issuer, audience, jwks, keys_at, ca_file, bearer_token_file)
+        VALUES (@name, @issuer, @audience, @jwks, @keysAt, @caFile, @tokenFile)
+        ON CONFLICT (name) DO UPDATE SET
+            issuer = excluded.issuer,
+            audience = excluded.audience,
+            jwks = excluded.jwks,
+            keys_at = excluded.keys_at,
+            ca_file = excluded.ca_file,
+            bearer_token_file = excluded.bearer_token_file
+        """,
+        ("@name", issuer.Name),
+        ("@issuer", issuer.Issuer),
+        ("@audience", issuer.Audience),
+        ("@jwks", issuer.Keys.IsEmpty ? null : WriteKeys(issuer.Keys)),
+        ("@keysAt", issuer.KeysAt?.OriginalString),
+        ("@caFile", issuer.CaFile),
+        ("@tokenFile", issuer.BearerTokenFile));
+
     private void Write(DbConnection connection, Client client, ImmutableArray<ClientSecret> secretsBefore)
     {
         connection.Execute(
             """
             INSERT INTO clients
                 (client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at)
-            VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm, @introspection, @issuedAt)
+                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at, token_reuse, federation)
+            VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm, @introspection, @issuedAt, @reuse, @federation)
             ON CONFLICT (client_id) DO UPDATE SET
                 client_name = excluded.client_name,
                 token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -221,14 +344,16 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
                 jwks = excluded.jwks,
                 jwks_uri = excluded.jwks_uri,
                 token_endpoint_auth_signing_alg = excluded.token_endpoint_auth_signing_alg,
-                introspection = excluded.introspection
+                introspection = excluded.introspection,
+                token_reuse = excluded.token_reuse,
+                federation = excluded.federation
             """,
             ("@id", client.ClientId),
             ("@name", client.Name),
             ("@method", client.AuthenticationMethod),
             ("@grants", string.Join(' ', client.GrantTypes)),
             ("@scope", string.Join(' ', client.Scopes)),
-            ("@lifetime", client.AccessTokenLifetime is { } lifetime ? (long)lifetime.TotalSeconds : null),
+            ("@lifetime", (long?)client.AccessTokenLifetime?.TotalSeconds),
             ("@disabled", client.Disabled ? 1 : 0),
             ("@origin", (int)client.Origin),
             ("@jwks", client.Keys.IsEmpty ? null : WriteKeys(client.Keys)),
@@ -236,7 +361,9 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
             ("@algorithm", client.AssertionAlgorithm),
             ("@introspection", client.IntrospectsAll ? EveryResource
                 : client.IntrospectedResources.IsEmpty ? null : string.Join(' ', client.IntrospectedResources)),
-            ("@issuedAt", client.IssuedAt?.ToUnixTimeMilliseconds()));
+            ("@issuedAt", client.IssuedAt?.ToUnixTimeMilliseconds()),
+            ("@reuse", (long?)client.TokenReuse?.TotalSeconds),
+            ("@federation", client.Federation.IsEmpty ? null : FederationRule.Write(client.Federation)));
         foreach (var gone in secretsBefore.Where(old => !client.Secrets.Any(secret => secret.Hash.SequenceEqual(old.Hash))))
         {
             connection.Execute(
@@ -287,6 +414,8 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
 
     private byte[] Seal(DbConnection connection, string clientId, ReadOnlySpan<byte> hash, Secret secret)
         => protector(connection).Protect(Encoding.UTF8.GetBytes(secret.Reveal()), SecretsTable, Row(clientId, hash), SecretPurpose);
+
+    private static TimeSpan? Seconds(long? seconds) => seconds is { } known ? TimeSpan.FromSeconds(known) : null;
 
     private static DateTimeOffset? Time(long? milliseconds) => milliseconds is { } known ? DateTimeOffset.FromUnixTimeMilliseconds(known) : null;
 

@@ -19,7 +19,8 @@ namespace TokenService.Storage;
 /// </remarks>
 public sealed class ReplayStore : IReplayStore, IDisposable
 {
-    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
+    // With the second for which a request may wait for a processor, less than the three that none may take.
+    private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(1.5);
     private static readonly TimeSpan s_kept = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan s_farthest = AssertionRules.LongestLifetime + (2 * AssertionRules.Skew);
 

@@ -28,10 +28,12 @@ public sealed class RevokedTokens
     /// Whether a token was revoked, or ends so early that nobody knows: a clock that ran ahead and was set back cannot bring a
     /// revoked one back to life.
     /// </summary>
-    public bool Contains(AccessToken token)
+    /// <param name="tokenId">The <c>jti</c> of the token.</param>
+    /// <param name="expiresAt">Its end.</param>
+    public bool Contains(string tokenId, DateTimeOffset expiresAt)
 
         // In this order: what is forgotten in between is behind the horizon by then.
-        => _live.ContainsKey(token.TokenId) || token.ExpiresAt.ToUnixTimeMilliseconds() <= Volatile.Read(ref _horizon);
+        => _live.ContainsKey(tokenId) || expiresAt.ToUnixTimeMilliseconds() <= Volatile.Read(ref _horizon);
 
     /// <summary>Adds one that is in the store.</summary>
     internal void Add(AccessToken token) => _live[token.TokenId] = token.ExpiresAt.ToUnixTimeMilliseconds();

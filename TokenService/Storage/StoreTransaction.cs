@@ -50,6 +50,9 @@ internal static class StoreTransaction
     public static void CountVersion(StoreDataSource dataSource, DbConnection connection)
     {
         connection.Execute("UPDATE store_version SET version = version + 1");
+
+        // Notes of this version and later ones are of a time before the store was set back to an older state.
+        connection.Execute("DELETE FROM client_changes WHERE version >= (SELECT version FROM store_version)");
         dataSource.Announce(connection);
     }
 

@@ -21,9 +21,10 @@ public sealed record StoreSnapshot(long Version, Registry Registry, SigningKeyRi
 /// process is seen within a second or two.
 /// </summary>
 /// <remarks>
-/// Each change counts up one number in the transaction that makes it; the watch asks for that number once a second and reads all again
-/// when it has moved. That needs no notification that could get lost, and costs one row a second. Where the database announces changes, it asks
-/// at once. While the store does not answer, the last snapshot stays, until it is too old to go by.
+/// Each change counts up one number in the transaction that makes it; the watch asks for that number once a second and reads again
+/// when it has moved: the clients that were noted as changed, or all where anything else was, or may have been. That needs no notification
+/// that could get lost, and costs one row a second. Where the database announces changes, it asks at once. While the store does not answer,
+/// the last snapshot stays, until it is too old to go by.
 /// </remarks>
 /// <param name="store">The store.</param>
 /// <param name="health">Told whether the store answers.</param>
@@ -95,7 +96,11 @@ public sealed class StoreWatch(Store store, StoreHealth health, TimeSpan maxStal
             });
             if (another || version != _current.Version)
             {
-                _current = Read(store);
+                // After an outage its notes may lead on from another state: a standby that was promoted may lack the last changes, and have counted others since.
+                var next = another || !_answers ? null : ReadChanges(_current);
+
+                // Changes of one store are none of another that has come into its place meanwhile.
+                _current = next is not null && store.DataSource.Follow() == followed ? next : Read(store);
                 _followed = followed;
                 logger.StoreRead(_current.Registry.Clients.Count, _current.Registry.Resources.Count);
             }
@@ -128,8 +133,11 @@ public sealed class StoreWatch(Store store, StoreHealth health, TimeSpan maxStal
             {
                 await announced.WaitAsync(s_interval, stoppingToken);
 
-                // A store that neither answers nor refuses holds up this one look, and not the time.
-                refreshing = refreshing.IsCompleted ? Task.Run(Refresh, CancellationToken.None) : refreshing;
+                // A store that neither answers nor refuses holds up this one look, and not the time; nor a look that reads many clients those who
+                // answer requests, so it has a thread of its own.
+                refreshing = refreshing.IsCompleted
+                    ? Task.Factory.StartNew(Refresh, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default)
+                    : refreshing;
                 try
                 {
                     await refreshing.WaitAsync(s_patience, stoppingToken);
@@ -197,6 +205,11 @@ public sealed class StoreWatch(Store store, StoreHealth health, TimeSpan maxStal
         revoked.Read(connection, again: true);
         return revoked;
     });
+
+    private StoreSnapshot? ReadChanges(StoreSnapshot before) => StoreTransaction.Read(store.DataSource, connection =>
+        store.Registry.ReadChanges(connection, before.Version, before.Registry) is { } registry
+            ? before with { Version = StoreTransaction.Version(connection), Registry = registry }
+            : null);
 
     private static StoreSnapshot Read(Store store) => StoreTransaction.Read(store.DataSource, connection =>
         new StoreSnapshot(StoreTransaction.Version(connection), store.Registry.ReadWithSecrets(connection), store.Keys.ReadRing(connection)));

@@ -13,6 +13,15 @@ public sealed record AccessToken
     /// <summary><c>client_id</c>: whom it was given to.</summary>
     public required string ClientId { get; init; }
 
+    /// <summary><c>sub</c>: whom it is about. Another one than <see cref="ClientId"/> only where it was exchanged.</summary>
+    public required string Subject { get; init; }
+
+    /// <summary>Whose token it is, and by which exchanges; <see langword="null"/> where it was given to its subject.</summary>
+    public Delegation? Delegation { get; init; }
+
+    /// <summary><c>scope</c>: what it is good for.</summary>
+    public required string Scope { get; init; }
+
     /// <summary><c>aud</c>: the resources that it is for, whether the token names one or several.</summary>
     public required ImmutableArray<string> Audience { get; init; }
 

@@ -1,6 +1,6 @@
 using System;
-using System.Collections.Generic;
-using Microsoft.IdentityModel.JsonWebTokens;
+using System.Collections.Immutable;
+using System.Text.Json;
 
 namespace TokenService.Tokens;
 
@@ -8,26 +8,72 @@ namespace TokenService.Tokens;
 public static class AccessTokenClaims
 {
     /// <summary>
-    /// The claims by name. There is no <c>nbf</c>: a verifier whose clock is a moment behind would refuse the token. <c>aud</c> is a
+    /// Writes the claims. There is no <c>nbf</c>: a verifier whose clock is a moment behind would refuse the token. <c>aud</c> is a
     /// string, and an array only for several resources: many verifiers read nothing else.
     /// </summary>
+    /// <param name="json">Where to.</param>
     /// <param name="token">What was granted.</param>
+    /// <param name="scope">The granted scopes, with single spaces between them.</param>
     /// <param name="issuer">The issuer.</param>
-    /// <param name="tokenId">A value that no other token has.</param>
+    /// <param name="tokenId">A value that no other token has, in ASCII.</param>
     /// <param name="now">The time of issuing; its fraction of a second is dropped.</param>
-    public static Dictionary<string, object> Of(GrantedToken token, string issuer, string tokenId, DateTimeOffset now)
+    public static void Write(Utf8JsonWriter json, GrantedToken token, string scope, string issuer, ReadOnlySpan<byte> tokenId, DateTimeOffset now)
     {
         var issuedAt = now.ToUnixTimeSeconds();
-        return new(StringComparer.Ordinal)
+        json.WriteStartObject();
+        json.WriteString("iss"u8, issuer);
+        json.WriteString("sub"u8, token.Delegation?.Subject ?? token.ClientId);
+        json.WriteString("client_id"u8, token.ClientId);
+        WriteAudience(json, token.Audience);
+        json.WriteString("scope"u8, scope);
+        json.WriteNumber("iat"u8, issuedAt);
+        json.WriteNumber("exp"u8, issuedAt + (long)token.Lifetime.TotalSeconds);
+        json.WriteString("jti"u8, tokenId);
+        if (token.Delegation is { } delegation)
         {
-            [JwtRegisteredClaimNames.Iss] = issuer,
-            [JwtRegisteredClaimNames.Sub] = token.ClientId,
-            ["client_id"] = token.ClientId,
-            [JwtRegisteredClaimNames.Aud] = token.Audience is [var single] ? single : new List<string>(token.Audience),
-            ["scope"] = string.Join(' ', token.Scopes),
-            [JwtRegisteredClaimNames.Iat] = issuedAt,
-            [JwtRegisteredClaimNames.Exp] = issuedAt + (long)token.Lifetime.TotalSeconds,
-            [JwtRegisteredClaimNames.Jti] = tokenId,
-        };
+            WriteDelegation(json, delegation);
+        }
+
+        json.WriteEndObject();
+    }
+
+    // RFC 8693 §4.1: each actor holds the one before it.
+    private static void WriteDelegation(Utf8JsonWriter json, Delegation delegation)
+    {
+        foreach (var actor in delegation.Actors)
+        {
+            json.WriteStartObject("act"u8);
+            json.WriteString("sub"u8, actor);
+        }
+
+        for (var i = 0; i < delegation.Actors.Length; i++)
+        {
+            json.WriteEndObject();
+        }
+
+        json.WriteStartArray("exchanged_from"u8);
+        foreach (var id in delegation.ExchangedFrom)
+        {
+            json.WriteStringValue(id);
+        }
+
+        json.WriteEndArray();
+    }
+
+    private static void WriteAudience(Utf8JsonWriter json, ImmutableArray<string> resources)
+    {
+        if (resources is [var single])
+        {
+            json.WriteString("aud"u8, single);
+            return;
+        }
+
+        json.WriteStartArray("aud"u8);
+        foreach (var resource in resources)
+        {
+            json.WriteStringValue(resource);
+        }
+
+        json.WriteEndArray();
     }
 }

@@ -44,30 +44,73 @@ public static class AccessTokenReader
         }
 
         // The service signed it, so it says what the service says; an older issuer is another one all the same.
-        return Text(claims, "iss") == issuer
-            && Text(claims, "jti") is { Length: > 0 } tokenId
+        return Text(claims, "iss") == issuer && Of(claims) is { } token && token.IssuedAt <= now + s_skew && now < token.ExpiresAt ? token : null;
+    }
+
+    /// <summary>Reads what was signed a moment ago: that it is a token of this service needs no proof.</summary>
+    /// <param name="token">What <see cref="AccessTokenIssuer"/> made, in ASCII.</param>
+    /// <exception cref="ArgumentException">It is no such token.</exception>
+    internal static AccessToken ReadOwn(ReadOnlySpan<byte> token)
+        => Encoding.ASCII.GetString(token).Split('.') is [_, var payload, _] && ReadObject(payload) is { } claims && Of(claims) is { } read
+            ? read
+            : throw new ArgumentException("No access token of this service.", nameof(token));
+
+    private static AccessToken? Of(JsonElement claims)
+        => Text(claims, "jti") is { Length: > 0 } tokenId
             && Text(claims, "client_id") is { Length: > 0 } clientId
-            && Audience(claims) is { IsEmpty: false } audience
-            && Time(claims, "iat") is { } issuedAt && issuedAt <= now + s_skew
-            && Time(claims, "exp") is { } expiresAt && now < expiresAt
+            && Text(claims, "sub") is { Length: > 0 } subject
+            && Text(claims, "scope") is { Length: > 0 } scope
+            && Texts(claims, "aud") is { IsEmpty: false } audience
+            && Time(claims, "iat") is { } issuedAt
+            && Time(claims, "exp") is { } expiresAt
+            && ReadsDelegation(claims, clientId, subject, out var delegation)
             ? new AccessToken
             {
                 TokenId = tokenId,
                 ClientId = clientId,
+                Subject = subject,
+                Delegation = delegation,
+                Scope = scope,
                 Audience = audience,
                 IssuedAt = issuedAt,
                 ExpiresAt = expiresAt,
                 Claims = claims,
             }
             : null;
-    }
 
     private static JsonElement? ReadObject(string part) => StrictBase64Url.Decode(part) is { } utf8 ? StrictJson.ReadObject(utf8) : null;
 
     private static string? Text(JsonElement element, string member)
         => element.TryGetProperty(member, out var value) && value.ValueKind == JsonValueKind.String ? value.GetString() : null;
 
-    private static ImmutableArray<string> Audience(JsonElement claims) => claims.TryGetProperty("aud", out var value) ? value.ValueKind switch
+    // A token that was not exchanged has neither claim and is its client's own; one that was has what the issuer wrote, all of it.
+    private static bool ReadsDelegation(JsonElement claims, string clientId, string subject, out Delegation? delegation)
+    {
+        delegation = null;
+        var exchanged = claims.TryGetProperty("exchanged_from", out _);
+        if (!exchanged)
+        {
+            return subject == clientId && !claims.TryGetProperty("act", out _);
+        }
+
+        var ids = Texts(claims, "exchanged_from");
+        var actors = ImmutableArray.CreateBuilder<string>(1);
+        for (var holder = claims; holder.TryGetProperty("act", out var act); holder = act)
+        {
+            if (act.ValueKind != JsonValueKind.Object || Text(act, "sub") is not { Length: > 0 } actor)
+            {
+                return false;
+            }
+
+            actors.Add(actor);
+        }
+
+        delegation = new(subject, actors.DrainToImmutable(), ids);
+        return ids.Length is > 0 and <= Delegation.MostExchanges && delegation.Actors.Length <= ids.Length
+            && clientId == (delegation.Actors.IsEmpty ? subject : delegation.Actors[0]);
+    }
+
+    private static ImmutableArray<string> Texts(JsonElement claims, string member) => claims.TryGetProperty(member, out var value) ? value.ValueKind switch
     {
         JsonValueKind.String => [value.GetString()!],
         JsonValueKind.Array when value.EnumerateArray().All(item => item.ValueKind == JsonValueKind.String)

@@ -2,6 +2,8 @@ using CatalogApi;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 
 var builder = WebApplication.CreateBuilder(args);
+string[] scopes = ["catalog.search", "catalog.read"];
+var resource = new ProtectedResource(builder.Configuration["Audience"]!, builder.Configuration["Issuer"]!, scopes);
 
 // The keys and the issuer come from the discovery document under the authority; the API itself never calls the token service again
 // while it knows the keys, unless it is told to introspect each token.
@@ -14,18 +16,17 @@ builder.Services.AddAuthentication().AddJwtBearer(options =>
 
     // RFC 9068 §4: an access token and nothing else, such as an ID token.
     options.TokenValidationParameters.ValidTypes = ["at+jwt"];
-    options.Events = new JwtBearerEvents { OnForbidden = ScopePolicies.SayInsufficientScope };
+    options.Events = new JwtBearerEvents { OnForbidden = resource.SayInsufficientScope, OnChallenge = resource.Challenge };
     if (builder.Configuration["Introspection:ClientId"] is { Length: > 0 } clientId)
     {
         options.Events.OnTokenValidated = new Introspection(clientId, builder.Configuration["Introspection:ClientSecret"]!).Check;
     }
 });
-builder.Services.AddAuthorizationBuilder()
-    .AddScopePolicy("catalog.search")
-    .AddScopePolicy("catalog.read");
+builder.Services.AddAuthorizationBuilder().AddScopePolicies(scopes);
 
 var app = builder.Build();
 
+resource.Map(app);
 app.MapGet("/documents", (string? q) => Catalog.Search(q)).RequireAuthorization("catalog.search");
 app.MapGet("/documents/{id:int}", (int id) => Catalog.Find(id) is { } document ? Results.Ok(document) : Results.NotFound())
     .RequireAuthorization("catalog.read");

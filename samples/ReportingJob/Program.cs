@@ -6,12 +6,16 @@ var api = Setting("CATALOG_API", "http://localhost:5090");
 var clientId = Setting("CLIENT_ID", "reporting-job");
 var clientSecret = Setting("CLIENT_SECRET", "not-a-secret-just-the-sample-reporting-job");
 var clientKey = Environment.GetEnvironmentVariable("CLIENT_KEY");
+var tokenFile = Environment.GetEnvironmentVariable("CLIENT_TOKEN_FILE");
 var rounds = int.Parse(Setting("ROUNDS", "3"), System.Globalization.CultureInfo.InvariantCulture);
 
-// The one difference: a key file, where one is named, or else the secret.
-ClientCredential credential = clientKey is null
-    ? new ClientSecret(clientId, clientSecret)
-    : new ClientKey(clientId, File.ReadAllText(clientKey), issuer, TimeProvider.System);
+// The one difference: the file with the platform's token, or a key file, where one is named, or else the secret.
+ClientCredential credential = (tokenFile, clientKey) switch
+{
+    ({ } file, _) => new WorkloadToken(file, Setting("CLIENT_TOKEN_KIND", "jwt") == "spiffe"),
+    (_, { } file) => new ClientKey(clientId, File.ReadAllText(file), issuer, TimeProvider.System),
+    _ => new ClientSecret(clientId, clientSecret),
+};
 
 using var tokens = new AccessTokenSource(new Uri($"{issuer}/oauth2/token"), credential, "catalog.search", TimeProvider.System);
 using var catalog = new HttpClient(new BearerTokenHandler(tokens) { InnerHandler = new SocketsHttpHandler() }) { BaseAddress = new Uri(api) };

@@ -78,6 +78,19 @@ const modes = {
     return { given: await oauth.processRevocationResponse(response) ?? null };
   },
 
+  // As a client that has somebody else's token, and makes a narrower one of it (RFC 8693).
+  async exchange(issuer, authentication, id, secret, token, resource, algorithm) {
+    const server = await discover(issuer, 'oauth2');
+    const client = { client_id: id };
+    const proof = await authentications[authentication](oauth, secret);
+    const response = await oauth.genericTokenEndpointRequest(server, client, proof, 'urn:ietf:params:oauth:grant-type:token-exchange', {
+      subject_token: token,
+      subject_token_type: 'urn:ietf:params:oauth:token-type:access_token',
+      resource,
+    }, insecure);
+    return verify(await oauth.processGenericTokenEndpointResponse(server, client, response), server.jwks_uri, issuer, resource, algorithm);
+  },
+
   // By the checks of RFC 9068 that oauth4webapi has built in.
   async rfc9068(issuer, authentication, id, secret, audience, algorithm) {
     const server = await discover(issuer, 'oauth2');
