@@ -29,9 +29,6 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
 {
     private static readonly byte[] s_token = LoadClients.TokenRequest(Sample.Job, Sample.JobSecret);
 
-    // As it was at the start: later it is the number of those that this process may use.
-    private static readonly int s_cores = Environment.ProcessorCount;
-
     private readonly TemporaryFolder _folder = new();
     private readonly int _port = RunningProgram.FreePort();
     private int _tlsPort;
@@ -45,7 +42,7 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
         var times = LongForm.Of(2, 10);
         var duration = TimeSpan.FromSeconds(LongForm.Of(15, 60));
         await using var program = await Serve("taskset", "-c", "0");
-        await using var cores = await OtherCores.Take();
+        await using var load = LoadProcess.Start();
         await Load(16, TimeSpan.FromSeconds(2));
 
         var lone = await Load(1, TimeSpan.FromSeconds(3));
@@ -72,7 +69,7 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
             after.Percentile(200, 50).Should().BeLessThan(Math.Max(20, 3 * lone.Percentile(200, 50)), "all is as before");
         }
 
-        Task<LoadResult> Load(int clients, TimeSpan time, double requests = 0) => LoadClients.Run(_port, clients, time, () => s_token, requests);
+        Task<LoadResult> Load(int clients, TimeSpan time, double requests = 0) => load.Run(_port, clients, time, s_token, requests);
     }
 
     [Fact]
@@ -304,24 +301,6 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
         catch (Exception fault) when (fault is SocketException or OperationCanceledException)
         {
             // Closed.
-        }
-    }
-
-    // The program has its core for itself: the load, in this process, has the others.
-    private sealed class OtherCores : IAsyncDisposable
-    {
-        public static async Task<OtherCores> Take()
-        {
-            await Use(s_cores > 1 ? 1 : 0);
-            return new OtherCores();
-        }
-
-        public async ValueTask DisposeAsync() => await Use(0);
-
-        private static async Task Use(int first)
-        {
-            var set = await RunningProgram.Run("taskset", ["-a", "-c", "-p", $"{first}-{s_cores - 1}", $"{Environment.ProcessId}"]);
-            set.ExitCode.Should().Be(0, set.Error);
         }
     }
 

@@ -15,6 +15,11 @@ namespace TokenService.Tests.Support;
 /// <summary>What clients got: each answer's status, and the time from the request to the whole answer.</summary>
 internal sealed class LoadResult(IReadOnlyCollection<(int Status, TimeSpan Time)> answers, TimeSpan duration)
 {
+    /// <summary>How long all of it took.</summary>
+    public TimeSpan Duration => duration;
+
+    public IReadOnlyCollection<(int Status, TimeSpan Time)> Answers => answers;
+
     public int Count(int status) => answers.Count(answer => answer.Status == status);
 
     public int Others(params int[] statuses) => answers.Count(answer => !statuses.Contains(answer.Status));

@@ -36,6 +36,9 @@ public sealed class Admission : IDisposable
     private static readonly TimeSpan s_longestWaitUnderLoad = TimeSpan.FromMilliseconds(200);
     private static readonly TimeSpan s_longestPause = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_shortestPause = TimeSpan.FromMilliseconds(1);
+
+    // So much of the pace may be used at once: requests come in heaps, and a refusal that waits costs twice one that does not.
+    private static readonly TimeSpan s_burst = TimeSpan.FromMilliseconds(100);
     private static readonly TimeSpan s_interval = TimeSpan.FromSeconds(1);
 
     private readonly TimeProvider _clock;
@@ -102,8 +105,8 @@ public sealed class Admission : IDisposable
         lock (_lock)
         {
             var now = _clock.GetElapsedTime(_start);
-            pause = _nextRefusal - now;
-            _nextRefusal = pause <= TimeSpan.Zero ? now + _pace : pause < s_longestPause ? _nextRefusal + _pace : _nextRefusal;
+            pause = _nextRefusal - s_burst - now;
+            _nextRefusal = _nextRefusal < now ? now + _pace : pause < s_longestPause ? _nextRefusal + _pace : _nextRefusal;
         }
 
         return pause < s_shortestPause ? Task.CompletedTask : Task.Delay(pause, _clock, cancellation);
