@@ -33,7 +33,7 @@ public static class Program
     public static Task<int> Main(string[] args)
     {
         var (settings, words) = CommandLine.Split(args);
-        return CommandLine.Run(words, () => ReadSettings(WebApplication.CreateSlimBuilder(settings)), async () =>
+        return CommandLine.Run(words, () => ReadSettings(Builder(settings)), async () =>
         {
             BatchScheduling.Begin();
             await using var service = CreateService(settings, TimeProvider.System);
@@ -59,7 +59,7 @@ public static class Program
     /// <exception cref="OperatorFaultException">A setting, the store or the declarative file is wrong.</exception>
     public static WebApplication CreateService(string[] args, TimeProvider clock)
     {
-        var builder = WebApplication.CreateSlimBuilder(args);
+        var builder = Builder(args);
         var settings = ReadSettings(builder).ForService();
 
         var store = Store.Open(settings);
@@ -156,6 +156,9 @@ public static class Program
             }
         };
     }
+
+    // Settings are read once. The host would watch all that lies below its folder for them, and be woken by each write to a store that lies there.
+    private static WebApplicationBuilder Builder(string[] args) => WebApplication.CreateSlimBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
 
     private static Settings ReadSettings(WebApplicationBuilder builder)
         => Settings.Read(builder.Configuration, builder.Environment.ContentRootPath, builder.Environment.IsDevelopment());
