@@ -349,7 +349,13 @@ public sealed class NodePackages : IAsyncLifetime
             return;
         }
 
-        var npm = await RunningProgram.Run("npm", ["ci", "--no-audit", "--no-fund"], Folder);
+        await Install(Folder);
+    }
+
+    /// <summary>Installs what the lock file of a folder names.</summary>
+    internal static async Task Install(string folder)
+    {
+        var npm = await RunningProgram.Run("npm", ["ci", "--no-audit", "--no-fund"], folder);
         npm.ExitCode.Should().Be(0, "npm ci printed:\n{0}\n{1}", npm.Output, npm.Error);
     }
 
