@@ -119,6 +119,11 @@ public static class Program
         var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, clock, logger);
 
         stop.Use(app);
+        if (settings.TakesClientCertificates)
+        {
+            ClientCertificates.NotePeer(app);
+        }
+
         app.UseForwardedAddress();
         app.Services.GetRequiredService<ConnectionTable>().Watch(app);
         app.UseFaultAnswer(logger);

@@ -131,7 +131,7 @@ public sealed class MutualTlsTests(MutualTlsTests.Fixture fixture) : IClassFixtu
 
         answer.Json.GetProperty("token_type").GetString().Should().Be("Bearer");
         Thumbprint(answer.AccessToken).Should().Be(Base64Url.EncodeToString(SHA256.HashData(certificate.RawData)));
-        using var http = MutualTlsService.Client(null);
+        using var http = Tls.Client(null);
         using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(Tls.Service.Url, "/oauth2/introspect")) { Content = RunningService.Form($"token={answer.AccessToken}") };
         request.Headers.Authorization = new("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(MutualTlsService.Introspector)));
         using var response = await http.SendAsync(request);
@@ -193,7 +193,7 @@ public sealed class MutualTlsTests(MutualTlsTests.Fixture fixture) : IClassFixtu
     [Fact]
     public async Task A_Client_Cert_header_of_somebody_who_is_no_known_proxy_is_ignored()
     {
-        using var http = MutualTlsService.Client(null);
+        using var http = Tls.Client(null);
         using var request = new HttpRequestMessage(HttpMethod.Post, new Uri(Tls.Service.Url, "/oauth2/token")) { Content = RunningService.Form("grant_type=client_credentials&client_id=dns") };
         request.Headers.Add("Client-Cert", $":{Convert.ToBase64String(Right().RawData)}:");
         using var response = await http.SendAsync(request);
@@ -235,11 +235,12 @@ public sealed class MutualTlsTests(MutualTlsTests.Fixture fixture) : IClassFixtu
         static async Task<bool> IsAsked(MutualTlsService service)
         {
             using var tcp = new TcpClient("127.0.0.1", service.Service.Url.Port);
-            await using var tls = new SslStream(tcp.GetStream(), leaveInnerStreamOpen: false, (_, _, _, _) => true);
+            await using var tls = new SslStream(tcp.GetStream());
             var asked = false;
             await tls.AuthenticateAsClientAsync(new SslClientAuthenticationOptions
             {
                 TargetHost = "127.0.0.1",
+                CertificateChainPolicy = service.Trust,
                 LocalCertificateSelectionCallback = (_, _, _, remote, _) =>
                 {
                     // It is called before the handshake too, when nothing of the server is known.
@@ -287,7 +288,7 @@ public sealed class MutualTlsTests(MutualTlsTests.Fixture fixture) : IClassFixtu
             { "resources": [ { "resource": "urn:a", "scopes": [ { "name": "s" } ] } ],
               "clients": [ { "client_id": "c", "scope": "s", "token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks_uri": "{{keys.Uri}}" } ] }
             """;
-        await using var service = await RunningService.Start(null, null, file, "--TokenService:Mtls:Enabled=true", "--TokenService:ForwardedHeaders:KnownProxies=127.0.0.1");
+        await using var service = await RunningService.Start(folder: null, clock: null, file, "--TokenService:Mtls:Enabled=true", "--TokenService:ForwardedHeaders:KnownProxies=127.0.0.1");
         var certificate = TestAuthority.SelfSigned("CN=c", key);
 
         (await Ask()).Status.Should().Be(401);
@@ -305,7 +306,7 @@ public sealed class MutualTlsTests(MutualTlsTests.Fixture fixture) : IClassFixtu
 
     private static async Task<JsonElement> Metadata(MutualTlsService tls, string path = "")
     {
-        using var http = MutualTlsService.Client(null);
+        using var http = tls.Client(null);
         return JsonDocument.Parse(await http.GetStringAsync(new Uri(tls.Service.Url, path + "/.well-known/openid-configuration"))).RootElement;
     }
 

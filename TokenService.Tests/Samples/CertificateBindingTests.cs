@@ -60,7 +60,7 @@ public sealed class CertificateBindingTests
 
         async Task<Answer> Get(X509Certificate2? certificate, string token)
         {
-            using var http = MutualTlsService.Client(certificate);
+            using var http = tls.Client(certificate);
             using var request = new HttpRequestMessage(HttpMethod.Get, new Uri(api, "/documents")) { Headers = { Authorization = new AuthenticationHeaderValue("Bearer", token) } };
             using var response = await http.SendAsync(request);
             return await Answer.Of(response);

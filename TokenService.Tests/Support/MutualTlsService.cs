@@ -31,14 +31,14 @@ internal sealed class MutualTlsService : IAsyncDisposable
     public required ECDsa OwnKey { get; init; }
 
     /// <summary>Starts it on TLS.</summary>
-    public static Task<MutualTlsService> Start(TimeProvider? clock = null, params string[] settings) => Start(
+    public static Task<MutualTlsService> Start(TimeProvider? clock = null, params string[] settings) => Make(
         clock,
         ["--urls=https://127.0.0.1:0", "--Kestrel:Certificates:Default:Path=tls.crt", "--Kestrel:Certificates:Default:KeyPath=tls.key", "--TokenService:Mtls:Enabled=true", .. settings]);
 
     /// <summary>Starts it without TLS, behind a proxy on this machine.</summary>
-    public static Task<MutualTlsService> StartBehindProxy(params string[] settings) => Start(null, ["--TokenService:Mtls:Enabled=true", .. settings]);
+    public static Task<MutualTlsService> StartBehindProxy(params string[] settings) => Make(null, ["--TokenService:Mtls:Enabled=true", .. settings]);
 
-    private static async Task<MutualTlsService> Start(TimeProvider? clock, string[] settings)
+    private static async Task<MutualTlsService> Make(TimeProvider? clock, string[] settings)
     {
         var folder = new TemporaryFolder();
         var server = TestCertificate.Make("service");
@@ -48,6 +48,17 @@ internal sealed class MutualTlsService : IAsyncDisposable
         folder.Write("clients-ca.pem", root.Pem);
         var service = await RunningService.Start(folder, clock, File(key), ["--TokenService:Mtls:ClientCaFile=clients-ca.pem", .. settings]);
         return new(folder, service) { Root = root, OwnKey = key };
+    }
+
+    /// <summary>Trusts its certificate.</summary>
+    public X509ChainPolicy Trust
+    {
+        get
+        {
+            var policy = new X509ChainPolicy { TrustMode = X509ChainTrustMode.CustomRootTrust, RevocationMode = X509RevocationMode.NoCheck };
+            policy.CustomTrustStore.ImportFromPemFile(_folder.File("root.crt"));
+            return policy;
+        }
     }
 
     /// <summary>Asks for a token in a TLS connection with this certificate, or none.</summary>
@@ -62,11 +73,11 @@ internal sealed class MutualTlsService : IAsyncDisposable
     }
 
     /// <summary>A client with this certificate, or none.</summary>
-    public static HttpClient Client(X509Certificate2? certificate, params X509Certificate2[] others) => new(new SocketsHttpHandler
+    public HttpClient Client(X509Certificate2? certificate, params X509Certificate2[] others) => new(new SocketsHttpHandler
     {
         SslOptions =
         {
-            RemoteCertificateValidationCallback = (_, _, _, _) => true,
+            CertificateChainPolicy = Trust,
             ClientCertificateContext = certificate is null ? null : SslStreamCertificateContext.Create(certificate, [.. others], offline: true),
         },
     });
@@ -95,19 +106,19 @@ internal sealed class MutualTlsService : IAsyncDisposable
             ["scopes"] = new JsonArray(new JsonObject { ["name"] = "catalog.search" }, new JsonObject { ["name"] = "catalog.read" }),
         }),
         ["clients"] = new JsonArray(
-            Client("dn", "tls_client_auth", ("tls_client_auth_subject_dn", "CN=indexer,OU=Search+L=Bonn,O=Example\\, Inc.")),
-            Client("dns", "tls_client_auth", ("tls_client_auth_san_dns", "indexer.example.com")),
-            Client("uri", "tls_client_auth", ("tls_client_auth_san_uri", "spiffe://example.org/indexer")),
-            Client("ip", "tls_client_auth", ("tls_client_auth_san_ip", "2001:db8::7")),
-            Client("email", "tls_client_auth", ("tls_client_auth_san_email", "Indexer@example.com")),
-            Client("self", "self_signed_tls_client_auth", ("jwks", Jwks(key))),
-            Client("bound", "tls_client_auth", ("tls_client_auth_san_dns", "bound.example.com"), ("tls_client_certificate_bound_access_tokens", true), ("token_reuse", 60)),
-            Client("secret", "client_secret_basic", ("client_secret", Secret)),
-            Client("secret-bound", "client_secret_post", ("client_secret", Secret), ("tls_client_certificate_bound_access_tokens", true)),
+            Registered("dn", "tls_client_auth", ("tls_client_auth_subject_dn", "CN=indexer,OU=Search+L=Bonn,O=Example\\, Inc.")),
+            Registered("dns", "tls_client_auth", ("tls_client_auth_san_dns", "indexer.example.com")),
+            Registered("uri", "tls_client_auth", ("tls_client_auth_san_uri", "spiffe://example.org/indexer")),
+            Registered("ip", "tls_client_auth", ("tls_client_auth_san_ip", "2001:db8::7")),
+            Registered("email", "tls_client_auth", ("tls_client_auth_san_email", "Indexer@example.com")),
+            Registered("self", "self_signed_tls_client_auth", ("jwks", Jwks(key))),
+            Registered("bound", "tls_client_auth", ("tls_client_auth_san_dns", "bound.example.com"), ("tls_client_certificate_bound_access_tokens", true), ("token_reuse", 60)),
+            Registered("secret", "client_secret_basic", ("client_secret", Secret)),
+            Registered("secret-bound", "client_secret_post", ("client_secret", Secret), ("tls_client_certificate_bound_access_tokens", true)),
             new JsonObject { ["client_id"] = "introspector", ["grant_types"] = new JsonArray(), ["client_secret"] = Secret, ["introspection"] = true }),
     }.ToJsonString();
 
-    private static JsonObject Client(string id, string method, params ReadOnlySpan<(string Name, JsonNode Value)> members)
+    private static JsonObject Registered(string id, string method, params ReadOnlySpan<(string Name, JsonNode Value)> members)
     {
         var client = new JsonObject
         {

@@ -6,7 +6,7 @@ using System.Net.Security;
 using System.Runtime.CompilerServices;
 using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
-using Microsoft.AspNetCore.Connections.Features;
+using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 using Microsoft.Extensions.Primitives;
@@ -28,6 +28,8 @@ public sealed class ClientCertificates(ImmutableArray<IPNetwork> proxies)
     private const string Header = "Client-Cert";
     private const string ChainHeader = "Client-Cert-Chain";
     private const int MostOthers = 8;
+
+    private static readonly object s_peer = new();
 
     // What a client sent beside its certificate: the web server keeps only that, the same object for each request of the connection.
     private static readonly ConditionalWeakTable<X509Certificate2, StrongBox<ImmutableArray<byte[]>>> s_others = [];
@@ -61,6 +63,14 @@ public sealed class ClientCertificates(ImmutableArray<IPNetwork> proxies)
             tls.AllowTlsResume = false;
         }
     }
+
+    /// <summary>Notes whom each request comes from, before what a proxy says takes the place of that.</summary>
+    /// <param name="app">Where, before the forwarded address is read.</param>
+    public static void NotePeer(IApplicationBuilder app) => app.Use(next => http =>
+    {
+        http.Items[s_peer] = http.Connection.RemoteIpAddress;
+        return next(http);
+    });
 
     /// <summary>Reads the certificate of the client of a request.</summary>
     /// <param name="http">The request.</param>
@@ -145,7 +155,7 @@ public sealed class ClientCertificates(ImmutableArray<IPNetwork> proxies)
     // The peer itself, whomever it speaks for.
     private bool IsProxy(HttpContext http)
     {
-        if (http.Features.Get<IConnectionEndPointFeature>()?.RemoteEndPoint is not IPEndPoint { Address: var peer })
+        if (!http.Items.TryGetValue(s_peer, out var noted) || noted is not IPAddress peer)
         {
             return false;
         }
