@@ -140,6 +140,38 @@ public sealed class MutualTlsTests(MutualTlsTests.Fixture fixture) : IClassFixtu
     }
 
     [Fact]
+    public async Task A_connection_goes_on_with_its_certificate_and_what_came_beside_it()
+    {
+        var intermediate = Tls.Root.Intermediate("intermediate");
+        using var http = Tls.Client(intermediate.Issue("CN=x", names => names.AddDnsName("bound.example.com")), intermediate.Certificate);
+        var tokens = new string[3];
+        for (var i = 0; i < tokens.Length; i++)
+        {
+            using var response = await http.PostAsync(
+                new Uri(Tls.Service.Url, "/oauth2/token"), RunningService.Form("grant_type=client_credentials&client_id=bound"));
+            tokens[i] = (await Answer.Of(response)).AccessToken;
+        }
+
+        tokens.Distinct().Should().ContainSingle("it is the same certificate");
+    }
+
+    [Theory]
+    [InlineData("missing.pem")]
+    [InlineData("tls.key")]
+    [InlineData("leaf.pem")]
+    [InlineData(".")]
+    public async Task Authorities_that_cannot_be_used_stop_the_start(string file)
+    {
+        using var folder = new TemporaryFolder();
+        folder.Write("tls.key", Key().ExportPkcs8PrivateKeyPem());
+        folder.Write("leaf.pem", Right().ExportCertificatePem());
+        var start = () => RunningService.Start(folder, null, Sample.File, "--TokenService:Mtls:Enabled=true", $"--TokenService:Mtls:ClientCaFile={file}");
+
+        (await start.Should().ThrowAsync<TokenService.Protocol.OperatorFaultException>()).Which.Message
+            .Should().StartWith($"TokenService:Mtls:ClientCaFile: the file {System.IO.Path.GetFullPath(file, folder.Path)} cannot be used: ").And.NotContain("\n");
+    }
+
+    [Fact]
     public async Task A_bound_client_gets_no_token_without_a_certificate()
     {
         var answer = await Tls.Token(null, $"client_id=secret-bound&client_secret={MutualTlsService.Secret}");
@@ -226,6 +258,9 @@ public sealed class MutualTlsTests(MutualTlsTests.Fixture fixture) : IClassFixtu
         await using var plain = await MutualTlsService.Start(null, "--TokenService:Mtls:Enabled=false");
 
         (await IsAsked(plain)).Should().BeFalse();
+        await using var excepted = await MutualTlsService.Start(
+            null, "--Kestrel:Endpoints:Https:Url=https://127.0.0.1:0", "--Kestrel:Endpoints:Https:ClientCertificateMode=NoCertificate");
+        (await IsAsked(excepted)).Should().BeFalse("an endpoint may be left out");
         var answer = await plain.Token(plain.Root.Issue("CN=x", names => names.AddDnsName("indexer.example.com")), "client_id=dns");
         (answer.Status, answer.Error).Should().Be((401, "invalid_client"));
         var metadata = await Metadata(plain);
