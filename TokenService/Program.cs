@@ -80,11 +80,12 @@ public static class Program
                 Logger(services)));
         }
 
+        var authorities = settings is { TakesClientCertificates: true, ClientCaFile: { } file } ? ClientAuthorities.Load(file) : null;
         var stop = new GracefulStop(settings.Development ? TimeSpan.Zero : GracefulStop.Drain);
         builder.Services.AddHealthChecks().AddCheck("stop", stop);
         builder.Services.AddHostedService(_ => stop);
         builder.Services.AddKnownProxies(settings.KnownProxies);
-        TlsCertificates.Use(builder, Logger);
+        TlsCertificates.Use(builder, Logger, settings.TakesClientCertificates);
         builder.Services.AddSingleton(services => new ConnectionTable(
             WebServerLimits.MostConnections, TimeProvider.System, Logger(services).ConnectionsGaveWay));
         ConfigureHost(builder);
@@ -98,7 +99,7 @@ public static class Program
         var replay = new ReplayStore(
             store.DataSource, clock, Telling("client assertions cannot be noted in the store", logger.AssertionsNotNoted));
         var uses = new CredentialUses(store.DataSource, clock, logger.UsesNotWritten);
-        var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay));
+        var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay), new ClientCertificateProof(authorities, keySets));
         Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign = (granted, key, now) => AccessTokenIssuer.Issue(granted, issuer.Value, key, now);
 
         // While the store does not answer, nobody knows what was revoked elsewhere.
@@ -113,10 +114,16 @@ public static class Program
             store.DataSource, watch.Revoked, clock, Telling("revocations cannot be noted in the store", logger.RevocationsNotNoted));
         var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
         var admission = new Admission(Environment.ProcessorCount, TimeProvider.System, logger.Overloaded);
-        var intake = new Intake(watch, authenticator, admission, uses, clock);
+        var intake = new Intake(
+            watch, authenticator, admission, uses, settings.TakesClientCertificates ? new ClientCertificates(settings.KnownProxies) : null, clock);
         var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, clock, logger);
 
         stop.Use(app);
+        if (settings.TakesClientCertificates)
+        {
+            ClientCertificates.NotePeer(app);
+        }
+
         app.UseForwardedAddress();
         app.Services.GetRequiredService<ConnectionTable>().Watch(app);
         app.UseFaultAnswer(logger);
@@ -125,7 +132,8 @@ public static class Program
             new TokenEndpoint(intake, grants, sign, reuse, refusals, logger),
             new IntrospectionEndpoint(intake, liveness, () => issuer.Value, refusals),
             new RevocationEndpoint(intake, revocations, () => issuer.Value, refusals, logger),
-            new DiscoveryEndpoint(watch, grants, () => issuer.Value, settings.JwksMaxAge));
+            new DiscoveryEndpoint(
+                watch, grants, () => issuer.Value, settings.TakesClientCertificates ? new(authorities is not null, settings.MtlsUrl) : null, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
             admission.Dispose();

@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using System.Linq;
+using System.Security.Cryptography.X509Certificates;
 using System.Text.Json;
 using System.Threading.Tasks;
 using FluentAssertions;
@@ -274,6 +275,27 @@ public sealed class NodeClientTests : IClassFixture<NodePackages>
 
         var refusal = await Refusal("exchange", Issuer(service), Basic, id, secret, token, "urn:other", "RS256");
         (refusal.GetProperty("status").GetInt32(), refusal.GetProperty("error").GetString()).Should().Be((400, "invalid_target"));
+    }
+
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_gets_a_bound_token_by_its_certificate_at_the_alias()
+    {
+        var issuer = $"https://127.0.0.1:{RunningProgram.FreePort()}";
+        await using var tls = await MutualTlsService.Start(
+            null, $"--urls={issuer}", $"--TokenService:Issuer={issuer}", $"--TokenService:Mtls:Url={issuer}");
+        var certificate = tls.Root.Issue("CN=x", names => names.AddDnsName("bound.example.com"));
+        string[] files =
+        [
+            tls.Folder.Write("client.crt", certificate.ExportCertificatePem()),
+            tls.Folder.Write("client.key", certificate.GetECDsaPrivateKey()!.ExportPkcs8PrivateKeyPem()),
+            tls.Folder.File("root.crt"),
+        ];
+
+        var claims = await Get("mtls", [issuer, "bound", .. files]);
+        claims.GetProperty("cnf").GetProperty("x5t#S256").GetString().Should().Be(
+            System.Buffers.Text.Base64Url.EncodeToString(System.Security.Cryptography.SHA256.HashData(certificate.RawData)));
+        var refusal = await Refusal("mtls", [issuer, "dns", .. files]);
+        (refusal.GetProperty("status").GetInt32(), refusal.GetProperty("error").GetString()).Should().Be((401, "invalid_client"));
     }
 
     private static async Task GetsATokenByAssertion(RunningService service, AssertingClient client)

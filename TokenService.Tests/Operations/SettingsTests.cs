@@ -73,6 +73,11 @@ public sealed class SettingsTests
     [InlineData("ForwardedHeaders:KnownProxies", "10.0.0.0/", "IP addresses and networks")]
     [InlineData("ForwardedHeaders:KnownProxies", "fe80::1%eth0", "IP addresses and networks")]
     [InlineData("ForwardedHeaders:KnownProxies", "[2001:db8::1]:80", "IP addresses and networks")]
+    [InlineData("Mtls:Enabled", "yes", "true or false")]
+    [InlineData("Mtls:Url", "http://mtls.example.com", "an https URL without path")]
+    [InlineData("Mtls:Url", "https://mtls.example.com/tenant", "an https URL without path")]
+    [InlineData("Mtls:Url", "https://mtls.example.com/", "an https URL without path")]
+    [InlineData("Mtls:Url", "", "an https URL without path")]
     public void A_wrong_value_is_refused_with_key_value_and_what_is_accepted(string key, string value, string accepted)
     {
         var read = () => Read("/srv/tokens", ($"TokenService:{key}", value));
@@ -144,6 +149,7 @@ public sealed class SettingsTests
     [InlineData("TokenService:Isuer")]
     [InlineData("TokenService:RateLimit:FailuresPerHour")]
     [InlineData("TokenService:ForwardedHeaders:ForwardLimit")]
+    [InlineData("TokenService:Mtls:CaFile")]
     public void An_unknown_setting_is_refused(string key)
     {
         var read = () => Read("/srv/tokens", (key, "x"));
@@ -196,9 +202,10 @@ public sealed class SettingsTests
     }
 
     internal static IEnumerable<string> Keys()
-        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit), nameof(SettingsSection.ForwardedHeaders)])
+        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit), nameof(SettingsSection.ForwardedHeaders), nameof(SettingsSection.Mtls)])
             .Concat(RateLimitSection.Keys.Select(key => $"{nameof(SettingsSection.RateLimit)}:{key}"))
-            .Concat(ForwardedHeadersSection.Keys.Select(key => $"{nameof(SettingsSection.ForwardedHeaders)}:{key}"));
+            .Concat(ForwardedHeadersSection.Keys.Select(key => $"{nameof(SettingsSection.ForwardedHeaders)}:{key}"))
+            .Concat(MtlsSection.Keys.Select(key => $"{nameof(SettingsSection.Mtls)}:{key}"));
 
     internal static Settings Read(string contentRoot, params (string Key, string Value)[] values) => Settings.Read(
         new ConfigurationBuilder()

@@ -25,6 +25,7 @@ public sealed class FormerStoresTests : IDisposable
     [InlineData(6, "vFcCBjKeoaROFiE-gny-KcmTrlAat52SppGT-9r1A_s", "FE7v--bj5hGLHqznDDQzQysI6OLsIF2iKJmvz-X9Wu0", "UzRd6QQy1Q62TnRh6smxKEAuVv1qujKtg1OO7JfPdg9GkJLSTp74LrpnTJwbWoVe")]
     [InlineData(7, "p3mllAxjXB101aDlJZscVp3QXoJU6IiE1qoFA5SUq9c", "dfnNCJQQYiJxg7g5-EmJQqHh9l2kt4e3fai5M4WjbwA", "nZ2o2Yk7dzTyWnQv0iY_Hxy6TjL7K8f9nJTNxa9Qe8K86cMdc3WACUxwWbanoAa4")]
     [InlineData(8, "5UD0vHe5zy6ijzWMxuh5t4vHHG7CjOCHsH2LmZeDG98", "uH6bY5rv-EK2tfxDaNkNE3o3JoTRM5y08AfgM2HZISU", "13ffhWtxcL1pJ2hSmis1qtmUUq65hEgAutMbdx0Wrdfz6Gn-68EklvA4Xt86F7JB")]
+    [InlineData(9, "WhycOx6rULF1vIvdvGf7Aie4cIC3Gt8T2x8--lSi0Ik", "w4x4sU1YvawxNQgNcd7EX774K1t3m2WDewaPON2ZuPY", "9wgWjfH4ZrSk5DpcsLZUPYSFAcTwx1ihPJQWhZqH7iNcRo1XBzzG_vPZutIEl1gQ")]
     public async Task A_store_of_a_former_build_opens_with_its_keys_clients_and_secrets(int schema, string kid, string secret, string? signer)
     {
         var stores = Repository.File("TokenService.Tests", "Storage", "Stores");

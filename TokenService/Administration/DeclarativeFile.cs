@@ -376,6 +376,12 @@ public sealed class DeclarativeFile
                 case "spiffe_id":
                     client = client with { SpiffeId = Text(value, place) };
                     break;
+                case CertificateName.SubjectDn or CertificateName.SanDns or CertificateName.SanUri or CertificateName.SanIp or CertificateName.SanEmail:
+                    client = client with { CertificateNames = client.CertificateNames.Add(new(name, Text(value, place))) };
+                    break;
+                case "tls_client_certificate_bound_access_tokens":
+                    client = client with { TlsClientCertificateBoundAccessTokens = Flag(value, place) };
+                    break;
                 case "introspection":
                     client = ReadIntrospection(client, value, place);
                     break;
@@ -515,6 +521,16 @@ public sealed class DeclarativeFile
 
         WrongType(at, "a string", element);
         return "";
+    }
+
+    private bool Flag(JsonElement element, string at)
+    {
+        if (element.ValueKind is not (JsonValueKind.True or JsonValueKind.False))
+        {
+            WrongType(at, "true or false", element);
+        }
+
+        return element.ValueKind == JsonValueKind.True;
     }
 
     private long? Number(JsonElement element, string at)

@@ -25,6 +25,12 @@ public sealed record Rotation(Client Before, Client After, Secret Secret, DateTi
                 $"Client {Printable.Quote(client.ClientId)} has no secret: it proves itself by where it runs ({client.AuthenticationMethod}).");
         }
 
+        if (AuthenticationMethods.HasCertificate(client.AuthenticationMethod))
+        {
+            throw new OperatorFaultException(
+                $"Client {Printable.Quote(client.ClientId)} has no secret: it proves itself with its certificate ({client.AuthenticationMethod}).");
+        }
+
         if (client.AuthenticationMethod == AuthenticationMethods.PrivateKeyJwt)
         {
             throw new OperatorFaultException(

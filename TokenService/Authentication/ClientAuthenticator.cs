@@ -15,10 +15,9 @@ namespace TokenService.Authentication;
 /// done: an unknown client costs the hash and the comparison of a known one. Only the reason for the operator differs.
 /// </remarks>
 /// <param name="assertions">Checks assertions.</param>
-public sealed class ClientAuthenticator(ClientAssertionProof assertions)
+/// <param name="certificates">Checks certificates.</param>
+public sealed class ClientAuthenticator(ClientAssertionProof assertions, ClientCertificateProof certificates)
 {
-    private static readonly FailedCheck s_noCredentials = new("client_authentication", "a secret or an assertion", "no credentials");
-
     /// <summary>Authenticates the client of a request.</summary>
     /// <param name="request">The request; of the ways to authenticate it has at most one.</param>
     /// <param name="registry">Who is registered.</param>
@@ -27,11 +26,11 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
     /// <returns>The client, <c>invalid_client</c>, or <c>temporarily_unavailable</c>.</returns>
     public ValueTask<Result<AuthenticatedClient>> Authenticate(
         ClientRequest request, Registry registry, DateTimeOffset now, CancellationToken cancellation)
-        => request is { ClientAssertion: null, ClientAssertionType: null }
-            ? new(AuthenticateBySecret(request, registry, now))
-            : assertions.Check(request, registry, now, cancellation);
+        => request is not { ClientAssertion: null, ClientAssertionType: null } ? assertions.Check(request, registry, now, cancellation)
+            : request is { Authorization: null, ClientSecret: null, ClientId: not null } ? certificates.Check(request, registry, now, cancellation)
+            : new(AuthenticateBySecret(request, registry, now));
 
-    /// <summary>The same for a request without an assertion.</summary>
+    /// <summary>The same for a request with a secret.</summary>
     internal static Result<AuthenticatedClient> AuthenticateBySecret(ClientRequest request, Registry registry, DateTimeOffset now)
     {
         if (ReadCredentials(request).Refused(out var error, out var sent))
@@ -54,9 +53,12 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
         return told!;
     }
 
-    private static string Proof(Client client) => AssertionAlgorithms.Of(client.AuthenticationMethod).IsEmpty
-        ? "one of its secrets"
-        : $"an assertion: it is registered for {client.AuthenticationMethod}";
+    private static string Proof(Client client) => client.AuthenticationMethod switch
+    {
+        var method when AuthenticationMethods.HasCertificate(method) => $"a certificate: it is registered for {method}",
+        var method when AssertionAlgorithms.Of(method).IsEmpty => "one of its secrets",
+        var method => $"an assertion: it is registered for {method}",
+    };
 
     // Client id and secret the wrong way round, or a token: the log and the refusals that are kept must not have it.
     private static bool LooksLikeASecret(string clientId)
@@ -68,8 +70,7 @@ public sealed class ClientAuthenticator(ClientAssertionProof assertions)
         { ClientId: { } id, ClientSecret: { } secret }
             => new SentCredentials(AuthenticationMethods.ClientSecretPost, [new CredentialReading(id, secret)]),
         { ClientSecret: not null } => OAuthError.InvalidClient(null, new("client_id", "client_id beside client_secret", "client_secret alone")),
-        { ClientId: { } id } => OAuthError.InvalidClient(id, s_noCredentials),
-        _ => OAuthError.InvalidClient(null, s_noCredentials),
+        _ => OAuthError.InvalidClient(request.ClientId, ClientChecks.NoCredentials),
     };
 
     private static Result<AuthenticatedClient> Check(

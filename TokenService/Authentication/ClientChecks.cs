@@ -6,6 +6,9 @@ namespace TokenService.Authentication;
 /// <summary>The checks against a client's registration that its different proofs share.</summary>
 public static class ClientChecks
 {
+    /// <summary>The request proves nothing.</summary>
+    public static FailedCheck NoCredentials { get; } = new("client_authentication", "a secret or an assertion", "no credentials");
+
     /// <summary>Nobody is registered under the client id.</summary>
     public static FailedCheck Unknown { get; } = new("client_id", "a registered client", "an unknown client id");
 

@@ -102,6 +102,35 @@ public sealed class ClientKeySets : IDisposable
         return entry.Keys ?? seen;
     }
 
+    /// <summary>Looks for a key at a source, and once more among newer ones where none of those at hand fits.</summary>
+    /// <param name="clientId">Whose keys they are, where that is known.</param>
+    /// <param name="source">Where they are.</param>
+    /// <param name="came">What the key is to be for, as the operator is told where there are none.</param>
+    /// <param name="find">Looks among some keys.</param>
+    /// <param name="isFinal">Whether newer keys can change nothing, where none of these fits.</param>
+    /// <param name="cancellation">Ends the wait, not the fetch.</param>
+    /// <returns>What was found, or <c>temporarily_unavailable</c> where no keys could be fetched yet.</returns>
+    public async ValueTask<Result<string>> Find(
+        string? clientId,
+        KeySource source,
+        string came,
+        Func<ImmutableArray<ClientKey>, Result<string>> find,
+        Func<ImmutableArray<ClientKey>, bool> isFinal,
+        CancellationToken cancellation)
+    {
+        var (fetched, justNow) = await Get(source, cancellation);
+        if (fetched is null)
+        {
+            return OAuthError.TemporarilyUnavailable(
+                RetryAfter, clientId, new("jwks_uri", "keys that can be fetched", $"{came}, and its keys could not be fetched yet; the log says why"));
+        }
+
+        var found = find(fetched.Keys);
+        return !found.Refused(out _, out _) || justNow || isFinal(fetched.Keys)
+            ? found
+            : find((await GetNewer(source, fetched, cancellation)).Keys);
+    }
+
     /// <summary>After how long another try makes sense, where there are no keys.</summary>
     public static TimeSpan RetryAfter => s_pauseWithoutKeys;
 

@@ -30,28 +30,15 @@ public static class PrivateKeyJwt
             : new(FindCredential(client.ClientId, assertion, client.Keys));
 
     /// <summary>The same with keys that are fetched, whoever's they are.</summary>
-    internal static async ValueTask<Result<string>> FindCredential(
+    internal static ValueTask<Result<string>> FindCredential(
         string? clientId, ClientAssertion assertion, KeySource source, ClientKeySets keySets, CancellationToken cancellation)
-    {
-        var (fetched, justNow) = await keySets.Get(source, cancellation);
-        if (fetched is null)
-        {
-            return OAuthError.TemporarilyUnavailable(
-                ClientKeySets.RetryAfter,
-                clientId,
-                new("jwks_uri", "keys that can be fetched", "an assertion, and its keys could not be fetched yet; the log says why"));
-        }
-
-        var found = FindCredential(clientId, assertion, fetched.Keys);
-        if (!found.Refused(out _, out _) || justNow || fetched.Keys.Any(key => key.Jwk.Kid is { } kid && kid == assertion.KeyId))
-        {
-            return found;
-        }
-
-        // Perhaps there is a new key.
-        var newer = await keySets.GetNewer(source, fetched, cancellation);
-        return FindCredential(clientId, assertion, newer.Keys);
-    }
+        => keySets.Find(
+            clientId,
+            source,
+            "an assertion",
+            keys => FindCredential(clientId, assertion, keys),
+            isFinal: keys => keys.Any(key => key.Jwk.Kid is { } kid && kid == assertion.KeyId),
+            cancellation);
 
     /// <summary>The same with these keys.</summary>
     internal static Result<string> FindCredential(string? clientId, ClientAssertion assertion, ImmutableArray<ClientKey> keys)

@@ -51,6 +51,12 @@ public sealed record Client
     /// <summary><c>spiffe_id</c>, where it is registered with one.</summary>
     public string? SpiffeId => AuthenticationMethod == AuthenticationMethods.SpiffeJwt && !Federation.IsEmpty ? Federation[0].Claims[0].Values[0] : null;
 
+    /// <summary>The name that its certificate must have; for <c>tls_client_auth</c>, and only for that.</summary>
+    public CertificateName? CertificateName { get; init; }
+
+    /// <summary><c>tls_client_certificate_bound_access_tokens</c>: whether its tokens are bound to its certificate, each of them (RFC 8705 §3).</summary>
+    public bool CertificateBound { get; init; }
+
     /// <summary><c>introspection</c>: whether it may ask about the tokens for every resource.</summary>
     public bool IntrospectsAll { get; init; }
 

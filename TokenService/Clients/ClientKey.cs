@@ -2,6 +2,7 @@ using System;
 using System.Collections.Concurrent;
 using System.Collections.Immutable;
 using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
 using Microsoft.IdentityModel.Tokens;
 using TokenService.Protocol;
 
@@ -45,6 +46,31 @@ public sealed class ClientKey : IEquatable<ClientKey>
     /// <param name="signature">The signature as a JWS has it (RFC 7518 §3.3 to §3.5): for EC, both numbers at full length.</param>
     public bool Verifies(string algorithm, byte[] content, byte[] signature)
         => _verifiers.GetOrAdd(algorithm, MakeVerifier).Verify(content, signature);
+
+    /// <summary>Whether it is the public key of a certificate.</summary>
+    /// <param name="certificate">The certificate.</param>
+    public bool IsOf(X509Certificate2 certificate)
+    {
+        try
+        {
+            if (Jwk.Kty == "RSA")
+            {
+                using var rsa = certificate.GetRSAPublicKey();
+                var read = rsa?.ExportParameters(includePrivateParameters: false);
+                return Base64UrlEncoder.Encode(read?.Modulus.AsSpan().TrimStart((byte)0).ToArray() ?? []) == Jwk.N
+                    && Base64UrlEncoder.Encode(read?.Exponent.AsSpan().TrimStart((byte)0).ToArray() ?? []) == Jwk.E;
+            }
+
+            using var ec = certificate.GetECDsaPublicKey();
+            using var own = ReadEc();
+            return ec is not null && ec.ExportSubjectPublicKeyInfo().AsSpan().SequenceEqual(own.ExportSubjectPublicKeyInfo());
+        }
+        catch (CryptographicException)
+        {
+            // A key that this machine cannot read, on another curve.
+            return false;
+        }
+    }
 
     /// <inheritdoc/>
     public bool Equals(ClientKey? other) => other is not null && Jwk == other.Jwk;

@@ -56,6 +56,12 @@ public sealed record ClientMetadata
     /// <summary><c>spiffe_id</c>.</summary>
     public string? SpiffeId { get; init; }
 
+    /// <summary><c>tls_client_auth_subject_dn</c> and the others of <see cref="CertificateName.Members"/>, as many as were given.</summary>
+    public ImmutableArray<CertificateName> CertificateNames { get; init; } = [];
+
+    /// <summary><c>tls_client_certificate_bound_access_tokens</c>.</summary>
+    public bool TlsClientCertificateBoundAccessTokens { get; init; }
+
     /// <summary><c>introspection</c> as <see langword="true"/>: it may ask about the tokens for every resource.</summary>
     public bool IntrospectsAll { get; init; }
 
@@ -77,6 +83,8 @@ public sealed record ClientMetadata
         AssertionAlgorithm = TokenEndpointAuthSigningAlg,
         Federation = SpiffeId is null ? Federation
             : [new FederationRule(Clients.SpiffeId.TrustDomainOfRegistered(SpiffeId)!, [new ClaimRule("sub", [SpiffeId])])],
+        CertificateName = CertificateNames.FirstOrDefault(),
+        CertificateBound = TlsClientCertificateBoundAccessTokens,
         IntrospectsAll = IntrospectsAll,
         IntrospectedResources = IntrospectedResources,
         Secrets =

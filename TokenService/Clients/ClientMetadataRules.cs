@@ -82,7 +82,8 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .Must(client => client.ClientSecrets.IsEmpty && client.ClientSecretHashes.IsEmpty)
             .When(client => !AuthenticationMethods.HasSecret(client.TokenEndpointAuthMethod), ApplyConditionTo.CurrentValidator)
             .WithMessage(client => $"does not go with {client.TokenEndpointAuthMethod}: the client proves itself {(
-                AuthenticationMethods.IsWorkload(client.TokenEndpointAuthMethod) ? "by where it runs" : "with its key alone")}")
+                AuthenticationMethods.IsWorkload(client.TokenEndpointAuthMethod) ? "by where it runs"
+                : AuthenticationMethods.HasCertificate(client.TokenEndpointAuthMethod) ? "with its certificate alone" : "with its key alone")}")
             .OverridePropertyName("client_secret");
 
         RuleFor(client => client.ClientSecretHashes)
@@ -93,9 +94,9 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
 
         RuleFor(client => client)
             .Cascade(CascadeMode.Stop)
-            .Must(client => (client.Jwks is null) == (client.TokenEndpointAuthMethod != AuthenticationMethods.PrivateKeyJwt || client.JwksUri is not null))
+            .Must(client => (client.Jwks is null) == (!AuthenticationMethods.HasKeys(client.TokenEndpointAuthMethod) || client.JwksUri is not null))
             .WithMessage(client => client.Jwks is null
-                ? "is missing: private_key_jwt needs jwks, or jwks_uri"
+                ? $"is missing: {client.TokenEndpointAuthMethod} needs jwks, or jwks_uri"
                 : client.JwksUri is null ? $"does not go with {client.TokenEndpointAuthMethod}" : "does not go with jwks_uri: give one of the two")
             .Must(client => client.Jwks is not { IsEmpty: false } keys || client.TokenEndpointAuthSigningAlg is not { } algorithm
                 || keys.Any(key => key.Algorithms.Contains(algorithm)))
@@ -104,7 +105,7 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
 
         RuleFor(client => client.JwksUri)
             .Cascade(CascadeMode.Stop)
-            .Must((client, uri) => uri is null || client.TokenEndpointAuthMethod == AuthenticationMethods.PrivateKeyJwt)
+            .Must((client, uri) => uri is null || AuthenticationMethods.HasKeys(client.TokenEndpointAuthMethod))
             .WithMessage(client => $"does not go with {client.TokenEndpointAuthMethod}")
             .Must(uri => uri is null || NetworkRules.IsKeyAddress(uri)).WithMessage(NetworkRules.KeyAddress)
             .OverridePropertyName("jwks_uri");
@@ -132,6 +133,25 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .Must(id => id is null || SpiffeId.TrustDomainOfRegistered(id) is not null)
             .WithMessage("must be a SPIFFE ID with a path, such as spiffe://example.org/ns/shop/sa/indexer (it may end in /* for all below)")
             .OverridePropertyName("spiffe_id");
+
+        RuleFor(client => client.CertificateNames).Custom((names, context) =>
+        {
+            var method = context.InstanceToValidate.TokenEndpointAuthMethod;
+            if (method != AuthenticationMethods.TlsClientAuth)
+            {
+                names.ToList().ForEach(name => context.AddFailure(name.Member, $"does not go with {method}"));
+            }
+            else if (names.Length != 1)
+            {
+                context.AddFailure(
+                    names.IsEmpty ? "token_endpoint_auth_method" : names[1].Member,
+                    $"{(names.IsEmpty ? "tls_client_auth needs" : "is one too many: there must be")} exactly one of {string.Join(", ", CertificateName.Members)}, in a declarative file");
+            }
+            else if (names[0].Fault() is { } fault)
+            {
+                context.AddFailure(names[0].Member, fault);
+            }
+        });
 
         RuleForEach(client => client.ClientSecrets)
             .OverrideIndexer((_, all, _, index) => Place(all, index))

@@ -136,6 +136,8 @@ internal static class ClientLifeCommands
             ("jwks_uri", client.JwksUri?.OriginalString),
             ("spiffe_id", client.SpiffeId),
             ("federation", client.SpiffeId is null && !client.Federation.IsEmpty ? FederationRule.Write(client.Federation) : null),
+            (client.CertificateName?.Member ?? "", client.CertificateName?.Value),
+            ("tls_client_certificate_bound_access_tokens", client.CertificateBound ? "true" : null),
             ("scope", string.Join(' ', client.Scopes)),
             ("introspection", client.IntrospectsAll ? "all" : string.Join(' ', client.IntrospectedResources)),
             ("access_token_lifetime", client.AccessTokenLifetime is { } lifetime ? $"{(long)lifetime.TotalSeconds}" : null),
@@ -146,7 +148,7 @@ internal static class ClientLifeCommands
         ];
         foreach (var (member, value) in members.Where(member => member.Value is { Length: > 0 }))
         {
-            Console.Out.WriteLine($"{member,-32}{value}");
+            Console.Out.WriteLine($"{member,-31} {value}");
         }
 
         WriteTable(["SECRET", "EXPIRES", "REGISTERED BY", "LAST USED"], [.. shown.Secrets.Select(entry => (string[])

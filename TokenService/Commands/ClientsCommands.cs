@@ -32,12 +32,12 @@ internal static class ClientsCommands
         var name = new Option<string?>("--name") { Description = "A name for people." };
         var method = new Option<string>("--auth")
         {
-            Description = $"How it authenticates: {string.Join(" or ", AuthenticationMethods.All.Where(method => !AuthenticationMethods.IsWorkload(method)))}. The others need a declarative file (apply).",
+            Description = $"How it authenticates: {string.Join(" or ", AuthenticationMethods.All.Where(method => !AuthenticationMethods.IsWorkload(method) && method != AuthenticationMethods.TlsClientAuth))}. The others need a declarative file (apply).",
             HelpName = "METHOD",
             DefaultValueFactory = _ => AuthenticationMethods.ClientSecretBasic,
         };
         var lifetime = new Option<long?>("--lifetime") { Description = "How long its tokens live, in seconds.", HelpName = "SECONDS" };
-        var jwks = new Option<string?>("--jwks") { Description = "Its public keys, a file with a JWKS as new-key prints it (private_key_jwt).", HelpName = "FILE" };
+        var jwks = new Option<string?>("--jwks") { Description = "Its public keys, a file with a JWKS as new-key prints it (private_key_jwt, self_signed_tls_client_auth).", HelpName = "FILE" };
         var grants = new Option<string>("--grant-types")
         {
             Description = $"The grants that it may use, separated by spaces, of {string.Join(" and ", GrantTypes.All)}.",

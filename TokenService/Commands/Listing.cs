@@ -44,12 +44,20 @@ internal static class Listing
         TokenEndpointAuthSigningAlg = client.AssertionAlgorithm,
         Federation = client.SpiffeId is null && !client.Federation.IsEmpty ? JsonNode.Parse(FederationRule.Write(client.Federation)) : null,
         SpiffeId = client.SpiffeId,
+        TlsClientAuthSubjectDn = Name(client, CertificateName.SubjectDn),
+        TlsClientAuthSanDns = Name(client, CertificateName.SanDns),
+        TlsClientAuthSanUri = Name(client, CertificateName.SanUri),
+        TlsClientAuthSanIp = Name(client, CertificateName.SanIp),
+        TlsClientAuthSanEmail = Name(client, CertificateName.SanEmail),
+        TlsClientCertificateBoundAccessTokens = client.CertificateBound ? true : null,
         Introspection = client.IntrospectsAll ? true
             : client.IntrospectedResources.IsEmpty ? null : new JsonArray([.. client.IntrospectedResources.Select(uri => (JsonNode)uri)]),
         RegisteredBy = Word(client.Origin),
         Disabled = client.Disabled,
         ClientIdIssuedAt = client.IssuedAt?.ToUnixTimeSeconds(),
     };
+
+    private static string? Name(Client client, string member) => client.CertificateName is { } name && name.Member == member ? name.Value : null;
 
     public static ClientListing Of(ClientInUse client) => Of(client.Client) with { LastUsedAt = client.LastUsedAt?.ToUnixTimeSeconds() };
 
@@ -138,6 +146,18 @@ internal sealed record ClientListing
     public JsonNode? Federation { get; init; }
 
     public string? SpiffeId { get; init; }
+
+    public string? TlsClientAuthSubjectDn { get; init; }
+
+    public string? TlsClientAuthSanDns { get; init; }
+
+    public string? TlsClientAuthSanUri { get; init; }
+
+    public string? TlsClientAuthSanIp { get; init; }
+
+    public string? TlsClientAuthSanEmail { get; init; }
+
+    public bool? TlsClientCertificateBoundAccessTokens { get; init; }
 
     /// <summary><see langword="true"/>, or an array of resources.</summary>
     public JsonNode? Introspection { get; init; }

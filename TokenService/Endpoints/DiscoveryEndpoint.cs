@@ -15,9 +15,16 @@ namespace TokenService.Endpoints;
 /// <param name="store">Resources and keys; taken once for each request.</param>
 /// <param name="grants">The grants that the service has.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
+/// <param name="mtls">What is offered to clients with a certificate; <see langword="null"/> where nothing is.</param>
 /// <param name="jwksMaxAge">How long a verifier may keep the keys: shorter than a key is published before it signs.</param>
-public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> grants, Func<string> issuer, TimeSpan jwksMaxAge)
+public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> grants, Func<string> issuer, MtlsOffer? mtls, TimeSpan jwksMaxAge)
 {
+    private readonly ImmutableArray<string> _methods =
+    [
+        .. AuthenticationMethods.All.Where(method => !AuthenticationMethods.HasCertificate(method)
+            || (mtls is not null && (mtls.HasAuthorities || method != AuthenticationMethods.TlsClientAuth))),
+    ];
+
     private readonly ImmutableArray<string> _grantTypes = [.. grants.Select(grant => grant.GrantType)];
 
     /// <summary>Answers with the metadata document.</summary>
@@ -33,8 +40,10 @@ public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> gran
             JwksUri = issuer() + EndpointPaths.Jwks,
             GrantTypesSupported = _grantTypes,
             ScopesSupported = [.. registry.Resources.SelectMany(resource => resource.Scopes).Select(scope => scope.Name).Order(StringComparer.Ordinal)],
-            TokenEndpointAuthMethodsSupported = AuthenticationMethods.All,
+            TokenEndpointAuthMethodsSupported = _methods,
             TokenEndpointAuthSigningAlgValuesSupported = AssertionAlgorithms.All,
+            TlsClientCertificateBoundAccessTokens = mtls is null ? null : true,
+            MtlsEndpointAliases = mtls?.Url is { } url ? new(url + EndpointPaths.Token, url + EndpointPaths.Introspection, url + EndpointPaths.Revocation) : null,
         };
         return OAuthResults.Write(http, 200, metadata, ProtocolJson.Default.AuthorizationServerMetadata);
     }
@@ -62,3 +71,8 @@ public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> gran
         return OAuthResults.Write(http, 200, keys.Jwks);
     }
 }
+
+/// <summary>What is offered to clients with a certificate (RFC 8705).</summary>
+/// <param name="HasAuthorities">Whether there are authorities for <c>tls_client_auth</c>.</param>
+/// <param name="Url">Under which address their endpoints are, with the path of the issuer; <see langword="null"/> where it is the issuer's.</param>
+public sealed record MtlsOffer(bool HasAuthorities, string? Url);

@@ -27,8 +27,10 @@ public sealed record AuthenticatedRequest<T>(T Request, AuthenticatedClient Clie
 /// <param name="authenticator">Finds out who the client is.</param>
 /// <param name="admission">Lets in what can be answered in time.</param>
 /// <param name="uses">Told who has proved itself, and with what.</param>
+/// <param name="certificates">Reads the certificate of a client; <see langword="null"/> where none is looked for.</param>
 /// <param name="clock">The clock.</param>
-public sealed class Intake(StoreWatch store, ClientAuthenticator authenticator, Admission admission, CredentialUses uses, TimeProvider clock)
+public sealed class Intake(
+    StoreWatch store, ClientAuthenticator authenticator, Admission admission, CredentialUses uses, ClientCertificates? certificates, TimeProvider clock)
 {
     /// <summary>Takes one request in.</summary>
     /// <typeparam name="T">The kind of request.</typeparam>
@@ -44,7 +46,7 @@ public sealed class Intake(StoreWatch store, ClientAuthenticator authenticator, 
         }
 
         // 1. Parse: after this, no step sees HTTP.
-        if ((await RequestForm.Read(http.Request, http.RequestAborted)).Refused(out var error, out var parameters)
+        if ((await RequestForm.Read(http.Request, certificates, http.RequestAborted)).Refused(out var error, out var parameters)
             || read(parameters).Refused(out error, out var request))
         {
             return error;

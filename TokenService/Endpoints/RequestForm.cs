@@ -23,9 +23,12 @@ public static class RequestForm
 
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(10);
 
-    /// <summary>Reads the form and the Authorization header.</summary>
+    /// <summary>Reads the form, the Authorization header and the certificate of the client.</summary>
+    /// <param name="http">The request.</param>
+    /// <param name="certificates">Reads the certificate; <see langword="null"/> where none is looked for.</param>
+    /// <param name="cancellation">Ends the wait for the body.</param>
     /// <returns>The parameters, or <c>invalid_request</c>.</returns>
-    public static async ValueTask<Result<RequestParameters>> Read(HttpRequest http, CancellationToken cancellation)
+    public static async ValueTask<Result<RequestParameters>> Read(HttpRequest http, ClientCertificates? certificates, CancellationToken cancellation)
     {
         if (!HttpMethods.IsPost(http.Method))
         {
@@ -55,7 +58,11 @@ public static class RequestForm
             return error;
         }
 
-        return RequestParameters.Of(fields, http.Headers.Authorization.ToString());
+        ClientCertificate? certificate = null;
+        var headerIgnored = false;
+        return certificates?.Read(http.HttpContext, out certificate, out headerIgnored) is { } malformed
+            ? malformed
+            : RequestParameters.Of(fields, http.Headers.Authorization.ToString(), certificate, headerIgnored);
     }
 
     private static bool IsForm(string? contentType)

@@ -4,20 +4,26 @@ using TokenService.Protocol;
 
 namespace TokenService.Endpoints;
 
-/// <summary>The parameters of a request, each sent once, and its Authorization header.</summary>
+/// <summary>The parameters of a request, each sent once, its Authorization header and the certificate of its client.</summary>
 public sealed class RequestParameters
 {
     // At most 64, so that looking through them is cheap: no form makes a search expensive.
     private readonly List<KeyValuePair<string, string>> _fields;
     private readonly Secret? _authorization;
+    private readonly ClientCertificate? _certificate;
+    private readonly bool _certificateHeaderIgnored;
 
-    private RequestParameters(List<KeyValuePair<string, string>> fields, Secret? authorization) => (_fields, _authorization) = (fields, authorization);
+    private RequestParameters(List<KeyValuePair<string, string>> fields, Secret? authorization, ClientCertificate? certificate, bool certificateHeaderIgnored)
+        => (_fields, _authorization, _certificate, _certificateHeaderIgnored) = (fields, authorization, certificate, certificateHeaderIgnored);
 
     /// <summary>Takes the fields of a form.</summary>
     /// <param name="fields">Names and values in the order they came in, at most <see cref="FormUrlEncoded.MaxFields"/>.</param>
     /// <param name="authorization">The value of the Authorization header, or an empty text.</param>
+    /// <param name="certificate">The certificate of the client, where it has one.</param>
+    /// <param name="certificateHeaderIgnored">Whether there was one in a header that was not looked at.</param>
     /// <returns>The parameters, or <c>invalid_request</c> where one was sent twice.</returns>
-    public static Result<RequestParameters> Of(List<KeyValuePair<string, string>> fields, string authorization)
+    public static Result<RequestParameters> Of(
+        List<KeyValuePair<string, string>> fields, string authorization, ClientCertificate? certificate = null, bool certificateHeaderIgnored = false)
     {
         for (var i = 1; i < fields.Count; i++)
         {
@@ -31,7 +37,7 @@ public sealed class RequestParameters
             }
         }
 
-        return new RequestParameters(fields, authorization.Length > 0 ? new Secret(authorization) : null);
+        return new RequestParameters(fields, authorization.Length > 0 ? new Secret(authorization) : null, certificate, certificateHeaderIgnored);
     }
 
     /// <summary>Reads them as a token request.</summary>
@@ -43,6 +49,8 @@ public sealed class RequestParameters
         ClientAssertion = SecretValue(Parameters.ClientAssertion),
         ClientAssertionType = Value(Parameters.ClientAssertionType),
         Authorization = _authorization,
+        Certificate = _certificate,
+        CertificateHeaderIgnored = _certificateHeaderIgnored,
         GrantType = Value(Parameters.GrantType),
         Scope = Value(Parameters.Scope),
         Resources = Resources(),
@@ -58,6 +66,8 @@ public sealed class RequestParameters
         ClientAssertion = SecretValue(Parameters.ClientAssertion),
         ClientAssertionType = Value(Parameters.ClientAssertionType),
         Authorization = _authorization,
+        Certificate = _certificate,
+        CertificateHeaderIgnored = _certificateHeaderIgnored,
         Token = SecretValue(Parameters.Token),
         TokenTypeHint = Value(Parameters.TokenTypeHint),
     });

@@ -42,8 +42,9 @@ public sealed class TlsCertificates : BackgroundService
     /// <summary>Sets TLS up: version 1.2 at least, with the certificates of the settings.</summary>
     /// <param name="builder">The program.</param>
     /// <param name="logger">Told of certificates that are taken up or not.</param>
+    /// <param name="asksClients">Whether clients are asked for theirs, at each endpoint whose own settings do not say otherwise.</param>
     /// <exception cref="OperatorFaultException">Certificate or key cannot be used.</exception>
-    public static void Use(WebApplicationBuilder builder, Func<IServiceProvider, ILogger> logger)
+    public static void Use(WebApplicationBuilder builder, Func<IServiceProvider, ILogger> logger, bool asksClients)
     {
         var root = builder.Environment.ContentRootPath;
         var settings = builder.Configuration.GetSection("Kestrel");
@@ -58,11 +59,15 @@ public sealed class TlsCertificates : BackgroundService
             kestrel.ConfigureHttpsDefaults(https =>
             {
                 https.SslProtocols = SslProtocols.Tls12 | SslProtocols.Tls13;
-                https.OnAuthenticate = byDefault?.Present;
+                https.OnAuthenticate = Handshake(byDefault);
+                if (asksClients)
+                {
+                    ClientCertificates.Ask(https);
+                }
             });
             foreach (var (name, pair) in endpoints)
             {
-                kestrel.ConfigurationLoader?.Endpoint(name, endpoint => endpoint.HttpsOptions.OnAuthenticate = pair?.Present);
+                kestrel.ConfigurationLoader?.Endpoint(name, endpoint => endpoint.HttpsOptions.OnAuthenticate = Handshake(pair));
             }
         });
 
@@ -72,6 +77,16 @@ public sealed class TlsCertificates : BackgroundService
             AppContext.SetSwitch("Microsoft.AspNetCore.Server.Kestrel.DisableCertificateFileWatching", true);
             builder.Services.AddHostedService(services => new TlsCertificates(pairs, logger(services)));
         }
+
+        // Called for each handshake.
+        Action<ConnectionContext, SslServerAuthenticationOptions>? Handshake(PemPair? pair) => pair is null && !asksClients ? null : (_, tls) =>
+        {
+            pair?.Present(tls);
+            if (asksClients)
+            {
+                ClientCertificates.Prepare(tls);
+            }
+        };
     }
 
     /// <inheritdoc/>
@@ -124,12 +139,11 @@ public sealed class TlsCertificates : BackgroundService
             }
         }
 
-        // Called for each handshake.
-        public Action<ConnectionContext, SslServerAuthenticationOptions> Present => (_, tls) =>
+        public void Present(SslServerAuthenticationOptions tls)
         {
             tls.ServerCertificate = null;
             tls.ServerCertificateContext = _current;
-        };
+        }
 
         public void TakeUp(ILogger logger)
         {

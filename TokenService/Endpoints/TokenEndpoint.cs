@@ -74,8 +74,9 @@ public sealed class TokenEndpoint(
                 client.Client.ClientId, new("grant_types", $"a grant that it is registered for: {registered}", Printable.Quote(grant.GrantType)));
         }
 
-        // 4. Let it decide, by the scope policy.
-        if (grant.Decide(request, client, snapshot.Registry, snapshot.Keys, now).Refused(out var error, out var granted))
+        // 4. Let it decide, by the scope policy; what it gives is bound, where the client's tokens are.
+        if (grant.Decide(request, client, snapshot.Registry, snapshot.Keys, now).Refused(out var error, out var granted)
+            || CertificateBinding.Bind(granted, client.Client, request).Refused(out error, out granted))
         {
             return error;
         }

@@ -25,7 +25,7 @@ public sealed record Settings
     public required string? Issuer { get; init; }
 
     /// <summary>The path of the issuer (<c>/tenant</c>), under which the endpoints are; empty where it has none.</summary>
-    public string IssuerPath => Issuer is null ? "" : new Uri(Issuer).AbsolutePath.TrimEnd('/');
+    public string IssuerPath => PathOf(Issuer);
 
     /// <summary><c>TokenService:Storage</c>: whether the store is PostgreSQL, which replicas can share, and not the embedded one.</summary>
     public required bool IsPostgreSql { get; init; }
@@ -81,6 +81,15 @@ public sealed record Settings
     /// </summary>
     public required ImmutableArray<IPNetwork> KnownProxies { get; init; }
 
+    /// <summary><c>TokenService:Mtls:Enabled</c>: whether clients may prove themselves, and have their tokens bound, by a certificate.</summary>
+    public required bool TakesClientCertificates { get; init; }
+
+    /// <summary><c>TokenService:Mtls:ClientCaFile</c> as a full path: the authorities for <c>tls_client_auth</c>.</summary>
+    public required string? ClientCaFile { get; init; }
+
+    /// <summary><c>TokenService:Mtls:Url</c>: where clients with a certificate go, with the issuer's path; <see langword="null"/> where it is the issuer itself.</summary>
+    public required string? MtlsUrl { get; init; }
+
     /// <summary>The folder that relative paths in settings start from.</summary>
     public required string ContentRoot { get; init; }
 
@@ -105,6 +114,7 @@ public sealed record Settings
         RefuseUnder(section.GetSection(nameof(SettingsSection.RateLimit)), RateLimitSection.Keys);
         var forwarded = section.GetSection(nameof(SettingsSection.ForwardedHeaders));
         RefuseUnder(forwarded, ForwardedHeadersSection.Keys);
+        RefuseUnder(section.GetSection(nameof(SettingsSection.Mtls)), MtlsSection.Keys);
 
         var values = section.Get<SettingsSection>() ?? new SettingsSection();
 
@@ -142,6 +152,9 @@ public sealed record Settings
             AssertionForTokenEndpoint = values.AssertionAudience == SettingsSection.IssuerOrTokenEndpoint,
             FailuresPerMinute = int.Parse(values.RateLimit.FailuresPerMinute, CultureInfo.InvariantCulture),
             KnownProxies = SettingsRules.Networks(values.ForwardedHeaders.KnownProxies)!.Value,
+            TakesClientCertificates = values.Mtls.Enabled == SettingsSection.True,
+            ClientCaFile = FullPath(values.Mtls.ClientCaFile),
+            MtlsUrl = values.Mtls.Url is { } url ? url + PathOf(values.Issuer) : null,
             ContentRoot = contentRoot,
             Development = development,
         };
@@ -174,6 +187,8 @@ public sealed record Settings
         : throw new OperatorFaultException(
             "TokenService:Issuer is not set; outside Development it is required: the https URL under which clients reach this service.");
 
+    private static string PathOf(string? issuer) => issuer is null ? "" : new Uri(issuer).AbsolutePath.TrimEnd('/');
+
     private static void RefuseUnder(IConfigurationSection section, IReadOnlyCollection<string> known)
     {
         RefuseUnknown(section, known);
@@ -205,11 +220,13 @@ internal sealed class SettingsSection
 
     public const string Sqlite = "Sqlite";
 
+    public const string True = "true";
+
     public static readonly IReadOnlyCollection<string> Keys =
     [
         nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile),
         nameof(AssertionAudience), nameof(RateLimit), nameof(KeyRotation), nameof(KeyPublishAhead),
-        nameof(ForwardedHeaders), nameof(MaxStaleness),
+        nameof(ForwardedHeaders), nameof(MaxStaleness), nameof(Mtls),
     ];
 
     public string? Issuer { get; set; }
@@ -235,6 +252,8 @@ internal sealed class SettingsSection
     public RateLimitSection RateLimit { get; set; } = new();
 
     public ForwardedHeadersSection ForwardedHeaders { get; set; } = new();
+
+    public MtlsSection Mtls { get; set; } = new();
 }
 
 /// <summary>The section <c>TokenService:RateLimit</c>.</summary>
@@ -251,6 +270,18 @@ internal sealed class ForwardedHeadersSection
     public static readonly IReadOnlyCollection<string> Keys = [nameof(KnownProxies)];
 
     public string KnownProxies { get; set; } = "";
+}
+
+/// <summary>The section <c>TokenService:Mtls</c>.</summary>
+internal sealed class MtlsSection
+{
+    public static readonly IReadOnlyCollection<string> Keys = [nameof(Enabled), nameof(ClientCaFile), nameof(Url)];
+
+    public string Enabled { get; set; } = "false";
+
+    public string? ClientCaFile { get; set; }
+
+    public string? Url { get; set; }
 }
 
 /// <summary>What the settings may be; each message completes "accepted: …".</summary>
@@ -300,6 +331,13 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
             .Must(text => Networks(text) is not null)
             .WithMessage("IP addresses and networks such as 10.0.0.0/8 or 2001:db8::/32, all bits after the prefix 0, separated by commas or spaces")
             .OverridePropertyName($"{nameof(SettingsSection.ForwardedHeaders)}:{nameof(ForwardedHeadersSection.KnownProxies)}");
+        RuleFor(settings => settings.Mtls.Enabled)
+            .Must(text => text is SettingsSection.True or "false").WithMessage("true or false")
+            .OverridePropertyName($"{nameof(SettingsSection.Mtls)}:{nameof(MtlsSection.Enabled)}");
+        RuleFor(settings => settings.Mtls.Url)
+            .Must(url => url is null || (IsIssuer(url) && new Uri(url) is { AbsolutePath: "/" } uri && uri.Scheme == Uri.UriSchemeHttps))
+            .WithMessage("an https URL without path, query, fragment, user, or slash at its end, such as https://mtls.auth.example.com")
+            .OverridePropertyName($"{nameof(SettingsSection.Mtls)}:{nameof(MtlsSection.Url)}");
     }
 
     /// <summary>Reads hh:mm:ss or d.hh:mm:ss, and nothing looser: .NET would take 24:00:00 for 24 days.</summary>

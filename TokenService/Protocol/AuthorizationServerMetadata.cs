@@ -35,6 +35,12 @@ public sealed record AuthorizationServerMetadata
     /// <summary><c>token_endpoint_auth_signing_alg_values_supported</c>: what client assertions may be signed with.</summary>
     public required IReadOnlyList<string> TokenEndpointAuthSigningAlgValuesSupported { get; init; }
 
+    /// <summary><c>tls_client_certificate_bound_access_tokens</c> (RFC 8705 §3.3): whether tokens can be bound to a certificate; left out where they cannot.</summary>
+    public bool? TlsClientCertificateBoundAccessTokens { get; init; }
+
+    /// <summary><c>mtls_endpoint_aliases</c> (RFC 8705 §5): where clients with a certificate go instead; left out where that is the same.</summary>
+    public EndpointAliases? MtlsEndpointAliases { get; init; }
+
     /// <summary><c>introspection_endpoint_auth_methods_supported</c>: the same, since a client authenticates itself alike everywhere.</summary>
     public IReadOnlyList<string> IntrospectionEndpointAuthMethodsSupported => TokenEndpointAuthMethodsSupported;
 
@@ -47,3 +53,9 @@ public sealed record AuthorizationServerMetadata
     /// <summary><c>revocation_endpoint_auth_signing_alg_values_supported</c>.</summary>
     public IReadOnlyList<string> RevocationEndpointAuthSigningAlgValuesSupported => TokenEndpointAuthSigningAlgValuesSupported;
 }
+
+/// <summary>The endpoints that clients authenticate at, under another address (RFC 8705 §5).</summary>
+/// <param name="TokenEndpoint"><c>token_endpoint</c>.</param>
+/// <param name="IntrospectionEndpoint"><c>introspection_endpoint</c>.</param>
+/// <param name="RevocationEndpoint"><c>revocation_endpoint</c>.</param>
+public sealed record EndpointAliases(string TokenEndpoint, string IntrospectionEndpoint, string RevocationEndpoint);

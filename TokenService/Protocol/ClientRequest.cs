@@ -20,4 +20,15 @@ public record ClientRequest
 
     /// <summary>The value of the Authorization header, scheme and all.</summary>
     public Secret? Authorization { get; init; }
+
+    /// <summary>The certificate of the client (RFC 8705 §2).</summary>
+    public ClientCertificate? Certificate { get; init; }
+
+    /// <summary>Whether there was one in a header that nobody may send but a known proxy, and that was not looked at.</summary>
+    public bool CertificateHeaderIgnored { get; init; }
+
+    /// <summary>What came where there is no certificate, for the operator.</summary>
+    public string WithoutCertificate => CertificateHeaderIgnored
+        ? "no certificate of its own; a Client-Cert header was ignored, since it does not come from a known proxy (TokenService:ForwardedHeaders:KnownProxies)"
+        : "no certificate";
 }

@@ -43,8 +43,15 @@ public static class AuthenticationMethods
     /// <summary>A SPIFFE JWT-SVID (draft-ietf-oauth-spiffe-client-auth).</summary>
     public const string SpiffeJwt = "spiffe_jwt";
 
+    /// <summary>A certificate under an authority, by its name (RFC 8705 §2.1).</summary>
+    public const string TlsClientAuth = "tls_client_auth";
+
+    /// <summary>A certificate with a key of the client's own (RFC 8705 §2.2).</summary>
+    public const string SelfSignedTlsClientAuth = "self_signed_tls_client_auth";
+
     /// <summary>Every method that a client may be registered for.</summary>
-    public static ImmutableArray<string> All { get; } = [ClientSecretBasic, ClientSecretPost, ClientSecretJwt, PrivateKeyJwt, FederatedJwt, SpiffeJwt];
+    public static ImmutableArray<string> All { get; } =
+        [ClientSecretBasic, ClientSecretPost, ClientSecretJwt, PrivateKeyJwt, FederatedJwt, SpiffeJwt, TlsClientAuth, SelfSignedTlsClientAuth];
 
     /// <summary>Whether a client proves itself by a secret.</summary>
     /// <param name="method">One of <see cref="All"/>.</param>
@@ -53,6 +60,14 @@ public static class AuthenticationMethods
     /// <summary>Whether a client proves itself by the identity of a workload, which an issuer vouches for.</summary>
     /// <param name="method">One of <see cref="All"/>.</param>
     public static bool IsWorkload(string method) => method is FederatedJwt or SpiffeJwt;
+
+    /// <summary>Whether a client proves itself by the certificate of its TLS connection.</summary>
+    /// <param name="method">One of <see cref="All"/>.</param>
+    public static bool HasCertificate(string method) => method is TlsClientAuth or SelfSignedTlsClientAuth;
+
+    /// <summary>Whether a client is registered with public keys.</summary>
+    /// <param name="method">One of <see cref="All"/>.</param>
+    public static bool HasKeys(string method) => method is PrivateKeyJwt or SelfSignedTlsClientAuth;
 }
 
 /// <summary>The kinds of client assertion (<c>client_assertion_type</c>, RFC 7521 §4.2).</summary>

@@ -218,7 +218,7 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
         return connection.Query(
             $"""
             SELECT client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at, token_reuse, federation
+                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at, token_reuse, federation, tls_client_auth, certificate_bound
             FROM clients{Changed(since)}
             """,
             row => new Client
@@ -239,6 +239,8 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
                 IssuedAt = Time(row.GetNumber(12)),
                 TokenReuse = Seconds(row.GetNumber(13)),
                 Federation = row.GetText(14) is { } federation ? FederationRule.Read(federation) : [],
+                CertificateName = row.GetText(15) is { } name ? ReadName(name) : null,
+                CertificateBound = row.GetInt64(16) != 0,
                 Secrets = secrets.GetValueOrDefault(row.GetString(0), []),
             });
     }
@@ -331,8 +333,9 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
             """
             INSERT INTO clients
                 (client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at, token_reuse, federation)
-            VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm, @introspection, @issuedAt, @reuse, @federation)
+                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at, token_reuse, federation, tls_client_auth, certificate_bound)
+            VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm, @introspection, @issuedAt, @reuse, @federation,
+                @certificateName, @bound)
             ON CONFLICT (client_id) DO UPDATE SET
                 client_name = excluded.client_name,
                 token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -346,7 +349,9 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
                 token_endpoint_auth_signing_alg = excluded.token_endpoint_auth_signing_alg,
                 introspection = excluded.introspection,
                 token_reuse = excluded.token_reuse,
-                federation = excluded.federation
+                federation = excluded.federation,
+                tls_client_auth = excluded.tls_client_auth,
+                certificate_bound = excluded.certificate_bound
             """,
             ("@id", client.ClientId),
             ("@name", client.Name),
@@ -363,7 +368,9 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
                 : client.IntrospectedResources.IsEmpty ? null : string.Join(' ', client.IntrospectedResources)),
             ("@issuedAt", client.IssuedAt?.ToUnixTimeMilliseconds()),
             ("@reuse", (long?)client.TokenReuse?.TotalSeconds),
-            ("@federation", client.Federation.IsEmpty ? null : FederationRule.Write(client.Federation)));
+            ("@federation", client.Federation.IsEmpty ? null : FederationRule.Write(client.Federation)),
+            ("@certificateName", client.CertificateName is { } name ? $"{name.Member} {name.Value}" : null),
+            ("@bound", client.CertificateBound ? 1 : 0));
         foreach (var gone in secretsBefore.Where(old => !client.Secrets.Any(secret => secret.Hash.SequenceEqual(old.Hash))))
         {
             connection.Execute(
@@ -399,6 +406,12 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
     // Checked when they were registered; the numbers are made into keys when they are first used.
     private static ImmutableArray<ClientKey> ReadKeys(string jwks)
         => [.. JsonSerializer.Deserialize(jwks, ProtocolJson.Default.Jwks)!.Keys.Select(jwk => new ClientKey(jwk))];
+
+    private static CertificateName ReadName(string text)
+    {
+        var space = text.IndexOf(' ', StringComparison.Ordinal);
+        return new CertificateName(text[..space], text[(space + 1)..]);
+    }
 
     private static string WriteKeys(ImmutableArray<ClientKey> keys)
         => JsonSerializer.Serialize(new Jwks { Keys = [.. keys.Select(key => key.Jwk)] }, ProtocolJson.Default.Jwks);

@@ -34,6 +34,27 @@ public static class AccessTokenClaims
             WriteDelegation(json, delegation);
         }
 
+        if (token.Confirmation is { } confirmation)
+        {
+            WriteConfirmation(json, confirmation);
+        }
+
+        json.WriteEndObject();
+    }
+
+    private static void WriteConfirmation(Utf8JsonWriter json, Confirmation confirmation)
+    {
+        json.WriteStartObject("cnf"u8);
+        if (confirmation.Jkt is { } key)
+        {
+            json.WriteString("jkt"u8, key);
+        }
+
+        if (confirmation.X5tS256 is { } certificate)
+        {
+            json.WriteString("x5t#S256"u8, certificate);
+        }
+
         json.WriteEndObject();
     }
 

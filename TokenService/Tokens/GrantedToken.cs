@@ -29,9 +29,12 @@ public sealed record GrantedToken
     /// <summary>For how long the same token may be given again: at most a tenth of <see cref="Lifetime"/>; <see langword="null"/> for never.</summary>
     public TimeSpan? Reuse { get; init; }
 
+    /// <summary>What the token is bound to; <see langword="null"/> where whoever holds it can use it.</summary>
+    public Confirmation? Confirmation { get; init; }
+
     /// <inheritdoc/>
     public bool Equals(GrantedToken? other) => other is not null
-        && ClientId == other.ClientId && Lifetime == other.Lifetime && Reuse == other.Reuse && Delegation == other.Delegation
+        && ClientId == other.ClientId && Lifetime == other.Lifetime && Reuse == other.Reuse && Delegation == other.Delegation && Confirmation == other.Confirmation
         && Scopes.SequenceEqual(other.Scopes) && Audience.SequenceEqual(other.Audience);
 
     /// <inheritdoc/>

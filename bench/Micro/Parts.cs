@@ -122,7 +122,7 @@ public class Parts
 
     /// <summary>The request off the pipe, with its checks, to parameters.</summary>
     [Benchmark]
-    public async ValueTask<RequestParameters> ReadRequest() => Right(await RequestForm.Read(Http(null).Request, CancellationToken.None));
+    public async ValueTask<RequestParameters> ReadRequest() => Right(await RequestForm.Read(Http(null).Request, null, CancellationToken.None));
 
     /// <summary>The Authorization header to client id and secret.</summary>
     [Benchmark]

@@ -1,9 +1,17 @@
 using CatalogApi;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
+using Microsoft.AspNetCore.Server.Kestrel.Https;
 
 var builder = WebApplication.CreateBuilder(args);
 string[] scopes = ["catalog.search", "catalog.read"];
 var resource = new ProtectedResource(builder.Configuration["Audience"]!, builder.Configuration["Issuer"]!, scopes);
+
+// Asked for, and any is taken: what counts is that a token that is bound to a certificate comes with that one.
+builder.WebHost.ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(https =>
+{
+    https.ClientCertificateMode = ClientCertificateMode.AllowCertificate;
+    https.AllowAnyClientCertificate();
+}));
 
 // The keys and the issuer come from the discovery document under the authority; the API itself never calls the token service again
 // while it knows the keys, unless it is told to introspect each token.
@@ -16,10 +24,23 @@ builder.Services.AddAuthentication().AddJwtBearer(options =>
 
     // RFC 9068 §4: an access token and nothing else, such as an ID token.
     options.TokenValidationParameters.ValidTypes = ["at+jwt"];
-    options.Events = new JwtBearerEvents { OnForbidden = resource.SayInsufficientScope, OnChallenge = resource.Challenge };
+    options.Events = new JwtBearerEvents
+    {
+        OnForbidden = resource.SayInsufficientScope,
+        OnChallenge = resource.Challenge,
+        OnTokenValidated = CertificateBinding.Check,
+    };
     if (builder.Configuration["Introspection:ClientId"] is { Length: > 0 } clientId)
     {
-        options.Events.OnTokenValidated = new Introspection(clientId, builder.Configuration["Introspection:ClientSecret"]!).Check;
+        var introspection = new Introspection(clientId, builder.Configuration["Introspection:ClientSecret"]!);
+        options.Events.OnTokenValidated = async context =>
+        {
+            await CertificateBinding.Check(context);
+            if (context.Result is null)
+            {
+                await introspection.Check(context);
+            }
+        };
     }
 });
 builder.Services.AddAuthorizationBuilder().AddScopePolicies(scopes);

@@ -13,7 +13,7 @@ public sealed class AccessTokenSource(Uri tokenEndpoint, ClientCredential creden
     // A token that ends while its request is on the way would be refused.
     private static readonly TimeSpan s_margin = TimeSpan.FromSeconds(30);
 
-    private readonly HttpClient _http = new();
+    private readonly HttpClient _http = new(credential.Connect());
     private readonly SemaphoreSlim _one = new(1, 1);
     private string? _token;
     private long _fetchedAt;

@@ -7,18 +7,21 @@ var clientId = Setting("CLIENT_ID", "reporting-job");
 var clientSecret = Setting("CLIENT_SECRET", "not-a-secret-just-the-sample-reporting-job");
 var clientKey = Environment.GetEnvironmentVariable("CLIENT_KEY");
 var tokenFile = Environment.GetEnvironmentVariable("CLIENT_TOKEN_FILE");
+var certificate = Environment.GetEnvironmentVariable("CLIENT_CERTIFICATE");
+var tokenEndpoint = Setting("TOKEN_ENDPOINT", $"{issuer}/oauth2/token");
 var rounds = int.Parse(Setting("ROUNDS", "3"), System.Globalization.CultureInfo.InvariantCulture);
 
-// The one difference: the file with the platform's token, or a key file, where one is named, or else the secret.
-ClientCredential credential = (tokenFile, clientKey) switch
+// The one difference: a certificate, the file with the platform's token, or a key file, where one is named, or else the secret.
+ClientCredential credential = (certificate, tokenFile, clientKey) switch
 {
-    ({ } file, _) => new WorkloadToken(file, Setting("CLIENT_TOKEN_KIND", "jwt") == "spiffe"),
-    (_, { } file) => new ClientKey(clientId, File.ReadAllText(file), issuer, TimeProvider.System),
+    ({ } file, _, _) => new ClientCertificate(clientId, file, Setting("CLIENT_CERTIFICATE_KEY", "client.key")),
+    (_, { } file, _) => new WorkloadToken(file, Setting("CLIENT_TOKEN_KIND", "jwt") == "spiffe"),
+    (_, _, { } file) => new ClientKey(clientId, File.ReadAllText(file), issuer, TimeProvider.System),
     _ => new ClientSecret(clientId, clientSecret),
 };
 
-using var tokens = new AccessTokenSource(new Uri($"{issuer}/oauth2/token"), credential, "catalog.search", TimeProvider.System);
-using var catalog = new HttpClient(new BearerTokenHandler(tokens) { InnerHandler = new SocketsHttpHandler() }) { BaseAddress = new Uri(api) };
+using var tokens = new AccessTokenSource(new Uri(tokenEndpoint), credential, "catalog.search", TimeProvider.System);
+using var catalog = new HttpClient(new BearerTokenHandler(tokens) { InnerHandler = credential.Connect() }) { BaseAddress = new Uri(api) };
 
 for (var round = 1; round <= rounds; round++)
 {

@@ -1,6 +1,8 @@
 // A client and a resource server made of other people's libraries: node client.mjs MODE ARGUMENT...
 // One line of JSON: on standard output what the libraries gave; on standard error, with exit code 1, what they objected to.
 import { webcrypto } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import https from 'node:https';
 
 // Node 18 has this, but not as a global, and the libraries look for it there: so the libraries come after.
 globalThis.crypto ??= webcrypto;
@@ -42,6 +44,19 @@ async function verify(response, jwksUri, issuer, audience, algorithm) {
     { issuer, audience, typ: 'at+jwt', algorithms: [algorithm], requiredClaims: ['sub', 'client_id', 'exp', 'iat', 'jti'] },
   );
   return { response, header: protectedHeader, claims: payload };
+}
+
+// What fetch is with a certificate of the client: Node's own takes none.
+function fetchOver(tls, url, { method, headers, body }) {
+  return new Promise((resolve, reject) => {
+    const request = https.request(url, { method, headers, ...tls }, (answer) => {
+      const chunks = [];
+      answer.on('data', (chunk) => chunks.push(chunk));
+      answer.on('end', () => resolve(new Response(Buffer.concat(chunks), { status: answer.statusCode, headers: answer.headers })));
+    });
+    request.on('error', reject);
+    request.end(body?.toString());
+  });
 }
 
 const modes = {
@@ -89,6 +104,18 @@ const modes = {
       resource,
     }, insecure);
     return verify(await oauth.processGenericTokenEndpointResponse(server, client, response), server.jwks_uri, issuer, resource, algorithm);
+  },
+
+  // In a TLS connection with a certificate (RFC 8705), at the aliases of the metadata.
+  async mtls(issuer, id, certificate, key, authority) {
+    const tls = { cert: readFileSync(certificate), key: readFileSync(key), ca: readFileSync(authority) };
+    const connected = { [oauth.customFetch]: (url, options) => fetchOver(tls, url, options) };
+    const url = new URL(issuer);
+    const server = await oauth.processDiscoveryResponse(url, await oauth.discoveryRequest(url, { algorithm: 'oauth2', ...connected }));
+    const client = { client_id: id, use_mtls_endpoint_aliases: true };
+    const response = await oauth.clientCredentialsGrantRequest(server, client, oauth.TlsClientAuth(), {}, connected);
+    const { access_token: token } = await oauth.processClientCredentialsResponse(server, client, response);
+    return jose.decodeJwt(token);
   },
 
   // By the checks of RFC 9068 that oauth4webapi has built in.
