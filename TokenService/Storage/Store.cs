@@ -37,6 +37,10 @@ public sealed class Store : IDisposable
 
     internal StoreDataSource DataSource => _dataSource;
 
+    /// <summary>What encrypts under the master key, for values that are handed out and not kept.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    public KeyProtector Protector() => StoreTransaction.Read(_dataSource, _masterKey.For);
+
     /// <summary>The refusals that are kept under a trace id, the oldest first.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     public IReadOnlyList<Refusal> FindRefusals(string traceId) => RefusalStore.Find(_dataSource, traceId);
