@@ -45,7 +45,8 @@ public sealed class DPoPProof(Func<ImmutableArray<Uri>> addresses, DPoPNonces no
                 client.ClientId);
         }
 
-        if ((DPoPRules.Read(text.Reveal(), out var proof) ?? DPoPRules.ReadKey(proof!, out var key) ?? DPoPRules.Broken(proof!, addresses(), now).FirstOrDefault()) is { } broken)
+        ClientKey? key = null;
+        if ((DPoPRules.Read(text.Reveal(), out var proof) ?? DPoPRules.ReadKey(proof!, out key) ?? DPoPRules.Broken(proof!, addresses(), now).FirstOrDefault()) is { } broken)
         {
             return OAuthError.InvalidDPoPProof(client.ClientId, broken);
         }

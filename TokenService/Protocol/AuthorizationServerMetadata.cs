@@ -36,7 +36,7 @@ public sealed record AuthorizationServerMetadata
     public required IReadOnlyList<string> TokenEndpointAuthSigningAlgValuesSupported { get; init; }
 
     /// <summary><c>dpop_signing_alg_values_supported</c> (RFC 9449 §5.1).</summary>
-    public required ImmutableArray<string> DpopSigningAlgValuesSupported { get; init; }
+    public required IReadOnlyList<string> DpopSigningAlgValuesSupported { get; init; }
 
     /// <summary><c>tls_client_certificate_bound_access_tokens</c> (RFC 8705 §3.3): whether tokens can be bound to a certificate; left out where they cannot.</summary>
     public bool? TlsClientCertificateBoundAccessTokens { get; init; }

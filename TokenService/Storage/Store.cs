@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Data.Common;
 using System.IO;
+using TokenService.Keys;
 using TokenService.Operations;
 using TokenService.Protocol;
 
