@@ -43,8 +43,8 @@ internal sealed class DPoPBinding(TimeProvider clock)
     /// <param name="request">The request.</param>
     public async Task<bool> Holds(JsonElement thumbprint, string token, HttpRequest request)
     {
-        if (request.Headers["DPoP"] is not [{ Length: > 0 and <= 8192 } text] || Read(text) is not { } proof || ReadKey(proof) is not { } key
-            || !thumbprint.ValueEquals(Base64UrlEncoder.Encode(key.ComputeJwkThumbprint())))
+        if (request.Headers["DPoP"] is not [{ Length: > 0 and <= 8192 } text] || Read(text) is not { } proof
+            || ReadKey(proof) is not { } key || !thumbprint.ValueEquals(key.Kid))
         {
             return false;
         }
@@ -82,12 +82,19 @@ internal sealed class DPoPBinding(TimeProvider clock)
         }
     }
 
+    // With its thumbprint (RFC 7638) as its kid: what the sender calls it does not count.
     private static JsonWebKey? ReadKey(JsonWebToken proof)
     {
         try
         {
-            return proof.TryGetHeaderValue<JsonElement>("jwk", out var jwk) && jwk.ValueKind == JsonValueKind.Object
-                && new JsonWebKey(jwk.GetRawText()) is { Kty: "EC" or "RSA", HasPrivateKey: false } key ? key : null;
+            if (!proof.TryGetHeaderValue<JsonElement>("jwk", out var jwk) || jwk.ValueKind != JsonValueKind.Object
+                || new JsonWebKey(jwk.GetRawText()) is not { Kty: "EC" or "RSA", HasPrivateKey: false } key)
+            {
+                return null;
+            }
+
+            key.Kid = Base64UrlEncoder.Encode(key.ComputeJwkThumbprint());
+            return key;
         }
         catch (ArgumentException)
         {
