@@ -100,6 +100,9 @@ public static class Program
             store.DataSource, clock, Telling("client assertions cannot be noted in the store", logger.AssertionsNotNoted));
         var uses = new CredentialUses(store.DataSource, clock, logger.UsesNotWritten);
         var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay), new ClientCertificateProof(authorities, keySets));
+        var addresses = new Lazy<ImmutableArray<Uri>>(
+            () => [.. new[] { issuer.Value, settings.MtlsUrl }.OfType<string>().Select(url => new Uri(url + EndpointPaths.Token))], LazyThreadSafetyMode.PublicationOnly);
+        var dpop = new DPoPProof(() => addresses.Value, new DPoPNonces(store.Protector()), replay);
         Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign = (granted, key, now) => AccessTokenIssuer.Issue(granted, issuer.Value, key, now);
 
         // While the store does not answer, nobody knows what was revoked elsewhere.
@@ -129,7 +132,7 @@ public static class Program
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(intake, grants, sign, reuse, refusals, logger),
+            new TokenEndpoint(intake, grants, dpop, sign, reuse, refusals, clock, logger),
             new IntrospectionEndpoint(intake, liveness, () => issuer.Value, refusals),
             new RevocationEndpoint(intake, revocations, () => issuer.Value, refusals, logger),
             new DiscoveryEndpoint(

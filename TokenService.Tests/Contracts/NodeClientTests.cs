@@ -298,6 +298,21 @@ public sealed class NodeClientTests : IClassFixture<NodePackages>
         (refusal.GetProperty("status").GetInt32(), refusal.GetProperty("error").GetString()).Should().Be((401, "invalid_client"));
     }
 
+    [NeedsFact("npm", "apt-get install nodejs npm")]
+    public async Task oauth4webapi_gets_tokens_that_are_bound_to_its_key_with_the_nonce_that_it_is_told()
+    {
+        await using var service = await RunningService.Start();
+
+        foreach (var algorithm in (string[])["ES256", "PS256", "RS256"])
+        {
+            var bound = await Get("dpop", Issuer(service), Basic, Sample.Job, Sample.JobSecret, Sample.CatalogUri, "RS256", algorithm);
+
+            bound.GetProperty("challenged").GetBoolean().Should().BeTrue(algorithm);
+            (bound.GetProperty("response").GetProperty("token_type").GetString(), bound.GetProperty("again").GetString()).Should().Be(("dpop", "dpop"), algorithm);
+            bound.GetProperty("claims").GetProperty("cnf").GetProperty("jkt").GetString().Should().Be(bound.GetProperty("thumbprint").GetString(), algorithm);
+        }
+    }
+
     private static async Task GetsATokenByAssertion(RunningService service, AssertingClient client)
     {
         foreach (var library in s_libraries)

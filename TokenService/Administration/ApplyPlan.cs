@@ -240,6 +240,7 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
         ("token_endpoint_auth_signing_alg", old.AssertionAlgorithm == wanted.AssertionAlgorithm),
         (wanted.SpiffeId is null ? "federation" : "spiffe_id", Same(old.Federation, wanted.Federation)),
         (wanted.CertificateName?.Member ?? old.CertificateName?.Member ?? "", old.CertificateName == wanted.CertificateName),
+        ("dpop_bound_access_tokens", old.DPoPBound == wanted.DPoPBound),
         ("tls_client_certificate_bound_access_tokens", old.CertificateBound == wanted.CertificateBound),
         ("introspection", old.IntrospectsAll == wanted.IntrospectsAll && old.IntrospectedResources.SequenceEqual(wanted.IntrospectedResources)),
         ("client_secret", Sorted(old.Secrets).SequenceEqual(Sorted(wanted.Secrets))));

@@ -379,6 +379,9 @@ public sealed class DeclarativeFile
                 case CertificateName.SubjectDn or CertificateName.SanDns or CertificateName.SanUri or CertificateName.SanIp or CertificateName.SanEmail:
                     client = client with { CertificateNames = client.CertificateNames.Add(new(name, Text(value, place))) };
                     break;
+                case "dpop_bound_access_tokens":
+                    client = client with { DPoPBoundAccessTokens = Flag(value, place) };
+                    break;
                 case "tls_client_certificate_bound_access_tokens":
                     client = client with { TlsClientCertificateBoundAccessTokens = Flag(value, place) };
                     break;

@@ -54,6 +54,9 @@ public sealed record Client
     /// <summary>The name that its certificate must have; for <c>tls_client_auth</c>, and only for that.</summary>
     public CertificateName? CertificateName { get; init; }
 
+    /// <summary><c>dpop_bound_access_tokens</c>: whether its tokens are bound to a key that it proves to have, each of them (RFC 9449 §5.2).</summary>
+    public bool DPoPBound { get; init; }
+
     /// <summary><c>tls_client_certificate_bound_access_tokens</c>: whether its tokens are bound to its certificate, each of them (RFC 8705 §3).</summary>
     public bool CertificateBound { get; init; }
 

@@ -104,7 +104,8 @@ public sealed class ClientKey : IEquatable<ClientKey>
         _ => [],
     };
 
-    private string Thumbprint() => Base64UrlEncoder.Encode(
+    /// <summary>Its thumbprint (RFC 7638), SHA-256 in base64url.</summary>
+    public string Thumbprint() => Base64UrlEncoder.Encode(
         new JsonWebKey { Kty = Jwk.Kty, N = Jwk.N, E = Jwk.E, Crv = Jwk.Crv, X = Jwk.X, Y = Jwk.Y }.ComputeJwkThumbprint());
 
     private SignatureProvider MakeVerifier(string algorithm)

@@ -79,6 +79,13 @@ public static class ClientKeyReader
         return new ClientKeysRead(keys.ToImmutable(), faults.ToImmutable());
     }
 
+    /// <summary>Reads one key that stands alone, as in the header of a DPoP proof (RFC 9449 §4.2).</summary>
+    /// <param name="jwk">The JSON.</param>
+    /// <param name="key">The key, where the answer is <see langword="null"/>.</param>
+    /// <returns>What is wrong with it, or <see langword="null"/>.</returns>
+    public static string? ReadOne(JsonElement jwk, out ClientKey? key)
+        => ReadKey(jwk, use => use is null or "sig", "must be \"sig\", or left out", out key) is { } fault ? $"{fault.Member} {fault.Message}".TrimStart() : null;
+
     /// <summary>Whether the set holds a private or secret key: it is then known to too many, and no key of it may be used.</summary>
     public static bool HasPrivateKey(JsonElement set)
         => set.ValueKind == JsonValueKind.Object && set.TryGetProperty("keys", out var array) && array.ValueKind == JsonValueKind.Array

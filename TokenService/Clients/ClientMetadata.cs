@@ -59,6 +59,9 @@ public sealed record ClientMetadata
     /// <summary><c>tls_client_auth_subject_dn</c> and the others of <see cref="CertificateName.Members"/>, as many as were given.</summary>
     public ImmutableArray<CertificateName> CertificateNames { get; init; } = [];
 
+    /// <summary><c>dpop_bound_access_tokens</c>.</summary>
+    public bool DPoPBoundAccessTokens { get; init; }
+
     /// <summary><c>tls_client_certificate_bound_access_tokens</c>.</summary>
     public bool TlsClientCertificateBoundAccessTokens { get; init; }
 
@@ -84,6 +87,7 @@ public sealed record ClientMetadata
         Federation = SpiffeId is null ? Federation
             : [new FederationRule(Clients.SpiffeId.TrustDomainOfRegistered(SpiffeId)!, [new ClaimRule("sub", [SpiffeId])])],
         CertificateName = CertificateNames.FirstOrDefault(),
+        DPoPBound = DPoPBoundAccessTokens,
         CertificateBound = TlsClientCertificateBoundAccessTokens,
         IntrospectsAll = IntrospectsAll,
         IntrospectedResources = IntrospectedResources,

@@ -137,6 +137,7 @@ internal static class ClientLifeCommands
             ("spiffe_id", client.SpiffeId),
             ("federation", client.SpiffeId is null && !client.Federation.IsEmpty ? FederationRule.Write(client.Federation) : null),
             (client.CertificateName?.Member ?? "", client.CertificateName?.Value),
+            ("dpop_bound_access_tokens", client.DPoPBound ? "true" : null),
             ("tls_client_certificate_bound_access_tokens", client.CertificateBound ? "true" : null),
             ("scope", string.Join(' ', client.Scopes)),
             ("introspection", client.IntrospectsAll ? "all" : string.Join(' ', client.IntrospectedResources)),

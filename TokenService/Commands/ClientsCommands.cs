@@ -38,6 +38,7 @@ internal static class ClientsCommands
         };
         var lifetime = new Option<long?>("--lifetime") { Description = "How long its tokens live, in seconds.", HelpName = "SECONDS" };
         var jwks = new Option<string?>("--jwks") { Description = "Its public keys, a file with a JWKS as new-key prints it (private_key_jwt, self_signed_tls_client_auth).", HelpName = "FILE" };
+        var dpop = new Option<bool>("--dpop") { Description = "Its tokens are bound to a key that it proves to have with each request (dpop_bound_access_tokens)." };
         var grants = new Option<string>("--grant-types")
         {
             Description = $"The grants that it may use, separated by spaces, of {string.Join(" and ", GrantTypes.All)}.",
@@ -46,7 +47,7 @@ internal static class ClientsCommands
         };
         var command = new Command("add", "Registers a client. Where it has a secret, that is printed once, alone on standard output.")
         {
-            id, scope, name, method, jwks, lifetime, grants,
+            id, scope, name, method, jwks, lifetime, grants, dpop,
         };
         command.SetAction(parsed =>
         {
@@ -64,6 +65,7 @@ internal static class ClientsCommands
                 AccessTokenLifetime = parsed.GetValue(lifetime),
                 ClientSecrets = secret is { } made ? [made] : [],
                 Jwks = keys,
+                DPoPBoundAccessTokens = parsed.GetValue(dpop),
             });
             try
             {

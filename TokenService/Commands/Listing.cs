@@ -49,6 +49,7 @@ internal static class Listing
         TlsClientAuthSanUri = Name(client, CertificateName.SanUri),
         TlsClientAuthSanIp = Name(client, CertificateName.SanIp),
         TlsClientAuthSanEmail = Name(client, CertificateName.SanEmail),
+        DpopBoundAccessTokens = client.DPoPBound ? true : null,
         TlsClientCertificateBoundAccessTokens = client.CertificateBound ? true : null,
         Introspection = client.IntrospectsAll ? true
             : client.IntrospectedResources.IsEmpty ? null : new JsonArray([.. client.IntrospectedResources.Select(uri => (JsonNode)uri)]),
@@ -156,6 +157,8 @@ internal sealed record ClientListing
     public string? TlsClientAuthSanIp { get; init; }
 
     public string? TlsClientAuthSanEmail { get; init; }
+
+    public bool? DpopBoundAccessTokens { get; init; }
 
     public bool? TlsClientCertificateBoundAccessTokens { get; init; }
 

@@ -42,6 +42,7 @@ public sealed class DiscoveryEndpoint(StoreWatch store, IEnumerable<IGrant> gran
             ScopesSupported = [.. registry.Resources.SelectMany(resource => resource.Scopes).Select(scope => scope.Name).Order(StringComparer.Ordinal)],
             TokenEndpointAuthMethodsSupported = _methods,
             TokenEndpointAuthSigningAlgValuesSupported = AssertionAlgorithms.All,
+            DpopSigningAlgValuesSupported = AssertionAlgorithms.PrivateKey,
             TlsClientCertificateBoundAccessTokens = mtls is null ? null : true,
             MtlsEndpointAliases = mtls?.Url is { } url ? new(url + EndpointPaths.Token, url + EndpointPaths.Introspection, url + EndpointPaths.Revocation) : null,
         };

@@ -61,7 +61,7 @@ public sealed class IntrospectionEndpoint(Intake intake, TokenLiveness liveness,
             Liveness.Live => new IntrospectionResponse
             {
                 Active = true,
-                TokenType = "Bearer",
+                TokenType = IsDPoP(token) ? "DPoP" : "Bearer",
                 Claims = token.Claims.EnumerateObject().ToDictionary(claim => claim.Name, claim => claim.Value, StringComparer.Ordinal),
             },
             Liveness.Unknown => OAuthError.TemporarilyUnavailable(
@@ -69,6 +69,9 @@ public sealed class IntrospectionEndpoint(Intake intake, TokenLiveness liveness,
             _ => IntrospectionResponse.Inactive,
         };
     }
+
+    // RFC 9449 §6.2.
+    private static bool IsDPoP(AccessToken token) => token.Claims.TryGetProperty("cnf", out var binding) && binding.TryGetProperty("jkt", out _);
 
     // One of several resources is enough. A resource server takes a token that names it beside others (RFC 7519 §4.1.3), so it must be able
     // to ask about it; and the answer tells it nothing but whether the token is revoked: all the rest it reads in the token.

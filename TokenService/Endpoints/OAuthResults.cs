@@ -52,6 +52,9 @@ public static class OAuthResults
         return Write(http, 200, answer, ProtocolJson.Default.IntrospectionResponse);
     }
 
+    /// <summary>Has the answer bring the nonce for the next DPoP proof (RFC 9449 §8).</summary>
+    public static void SetNonce(HttpContext http, string nonce) => http.Response.Headers["DPoP-Nonce"] = nonce;
+
     /// <summary>Answers that all is well, with nothing more to say (RFC 7009 §2.2).</summary>
     public static void WriteNothing(HttpContext http)
     {

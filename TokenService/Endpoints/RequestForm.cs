@@ -9,6 +9,7 @@ using System.Threading.Tasks;
 using Microsoft.AspNetCore.Connections;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Net.Http.Headers;
+using TokenService.Authentication;
 using TokenService.Protocol;
 
 namespace TokenService.Endpoints;
@@ -62,8 +63,12 @@ public static class RequestForm
         var headerIgnored = false;
         return certificates?.Read(http.HttpContext, out certificate, out headerIgnored) is { } malformed
             ? malformed
-            : RequestParameters.Of(fields, http.Headers.Authorization.ToString(), certificate, headerIgnored);
+            : RequestParameters.Of(fields, http.Headers.Authorization.ToString(), certificate, headerIgnored, Proof(http.Headers));
     }
+
+    // An empty one counts: who sends it means to prove something.
+    private static string? Proof(IHeaderDictionary headers)
+        => headers.TryGetValue(DPoPRules.Header, out var sent) ? string.Join(',', sent.ToArray()) : null;
 
     private static bool IsForm(string? contentType)
         => contentType == MediaType

@@ -12,18 +12,20 @@ public sealed class RequestParameters
     private readonly Secret? _authorization;
     private readonly ClientCertificate? _certificate;
     private readonly bool _certificateHeaderIgnored;
+    private readonly Secret? _dpop;
 
-    private RequestParameters(List<KeyValuePair<string, string>> fields, Secret? authorization, ClientCertificate? certificate, bool certificateHeaderIgnored)
-        => (_fields, _authorization, _certificate, _certificateHeaderIgnored) = (fields, authorization, certificate, certificateHeaderIgnored);
+    private RequestParameters(List<KeyValuePair<string, string>> fields, Secret? authorization, ClientCertificate? certificate, bool certificateHeaderIgnored, Secret? dpop)
+        => (_fields, _authorization, _certificate, _certificateHeaderIgnored, _dpop) = (fields, authorization, certificate, certificateHeaderIgnored, dpop);
 
     /// <summary>Takes the fields of a form.</summary>
     /// <param name="fields">Names and values in the order they came in, at most <see cref="FormUrlEncoded.MaxFields"/>.</param>
     /// <param name="authorization">The value of the Authorization header, or an empty text.</param>
     /// <param name="certificate">The certificate of the client, where it has one.</param>
     /// <param name="certificateHeaderIgnored">Whether there was one in a header that was not looked at.</param>
+    /// <param name="dpop">The value of the DPoP header, where there is one; of several, all of them with commas in between.</param>
     /// <returns>The parameters, or <c>invalid_request</c> where one was sent twice.</returns>
     public static Result<RequestParameters> Of(
-        List<KeyValuePair<string, string>> fields, string authorization, ClientCertificate? certificate = null, bool certificateHeaderIgnored = false)
+        List<KeyValuePair<string, string>> fields, string authorization, ClientCertificate? certificate = null, bool certificateHeaderIgnored = false, string? dpop = null)
     {
         for (var i = 1; i < fields.Count; i++)
         {
@@ -37,7 +39,7 @@ public sealed class RequestParameters
             }
         }
 
-        return new RequestParameters(fields, authorization.Length > 0 ? new Secret(authorization) : null, certificate, certificateHeaderIgnored);
+        return new RequestParameters(fields, authorization.Length > 0 ? new Secret(authorization) : null, certificate, certificateHeaderIgnored, dpop is null ? null : new Secret(dpop));
     }
 
     /// <summary>Reads them as a token request.</summary>
@@ -51,6 +53,7 @@ public sealed class RequestParameters
         Authorization = _authorization,
         Certificate = _certificate,
         CertificateHeaderIgnored = _certificateHeaderIgnored,
+        DPoP = _dpop,
         GrantType = Value(Parameters.GrantType),
         Scope = Value(Parameters.Scope),
         Resources = Resources(),

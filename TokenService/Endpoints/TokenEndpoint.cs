@@ -5,6 +5,7 @@ using System.Linq;
 using System.Threading.Tasks;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
+using TokenService.Authentication;
 using TokenService.Grants;
 using TokenService.Keys;
 using TokenService.Operations;
@@ -16,16 +17,20 @@ namespace TokenService.Endpoints;
 /// <summary>The token endpoint (RFC 6749 §3.2): a request from the socket to the signature, in six steps.</summary>
 /// <param name="intake">Parses requests and authenticates their clients.</param>
 /// <param name="grants">The grants that the service has.</param>
+/// <param name="dpop">Checks proofs of the key that a token is to be bound to.</param>
 /// <param name="sign">Issues a token that was granted, by a key, at a time.</param>
 /// <param name="reuse">The tokens that may be given again.</param>
 /// <param name="refusals">Answers what is refused.</param>
+/// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each outcome.</param>
 public sealed class TokenEndpoint(
     Intake intake,
     IEnumerable<IGrant> grants,
+    DPoPProof dpop,
     Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign,
     TokenReuse reuse,
     Refusals refusals,
+    TimeProvider clock,
     ILogger logger)
 {
     private readonly FrozenDictionary<string, IGrant> _grants = grants.ToFrozenDictionary(grant => grant.GrantType, StringComparer.Ordinal);
@@ -34,6 +39,11 @@ public sealed class TokenEndpoint(
     /// <summary>Answers one request.</summary>
     public async Task Handle(HttpContext http)
     {
+        if (http.Request.Headers.ContainsKey(DPoPRules.Header))
+        {
+            OAuthResults.SetNonce(http, dpop.Nonce(clock.GetUtcNow()));
+        }
+
         if ((await Decide(http)).Refused(out var error, out var token))
         {
             await refusals.Answer(http, error, OAuthResults.TraceId(http));
@@ -79,6 +89,16 @@ public sealed class TokenEndpoint(
             || CertificateBinding.Bind(granted, client.Client, request).Refused(out error, out granted))
         {
             return error;
+        }
+
+        if (request.DPoP is not null || client.Client.DPoPBound)
+        {
+            if ((await turn.While(dpop.Check(request, client.Client, now))).Refused(out error, out var thumbprint))
+            {
+                return error;
+            }
+
+            granted = granted with { Confirmation = (granted.Confirmation ?? new()) with { Jkt = thumbprint } };
         }
 
         // 5. Sign, or give again what was signed for the same a moment ago. The sixth step, writing the answer, is the caller's.

@@ -20,7 +20,7 @@ public static class CertificateBinding
         }
 
         return request.Certificate is { } sent
-            ? granted with { Confirmation = Confirmation.Of(sent.Certificate) }
+            ? granted with { Confirmation = (granted.Confirmation ?? new()) with { X5tS256 = Confirmation.ThumbprintOf(sent.Certificate) } }
             : OAuthError.InvalidRequest(
                 "The client's tokens are bound to its certificate (tls_client_certificate_bound_access_tokens). Send the request over mutual TLS.",
                 new("tls_client_certificate_bound_access_tokens", "a request with a certificate to bind the token to", request.WithoutCertificate),

@@ -35,6 +35,9 @@ public sealed record AuthorizationServerMetadata
     /// <summary><c>token_endpoint_auth_signing_alg_values_supported</c>: what client assertions may be signed with.</summary>
     public required IReadOnlyList<string> TokenEndpointAuthSigningAlgValuesSupported { get; init; }
 
+    /// <summary><c>dpop_signing_alg_values_supported</c> (RFC 9449 §5.1).</summary>
+    public required IReadOnlyList<string> DpopSigningAlgValuesSupported { get; init; }
+
     /// <summary><c>tls_client_certificate_bound_access_tokens</c> (RFC 8705 §3.3): whether tokens can be bound to a certificate; left out where they cannot.</summary>
     public bool? TlsClientCertificateBoundAccessTokens { get; init; }
 

@@ -7,7 +7,7 @@ namespace TokenService.Protocol;
 /// is one of them with the words for its case.
 /// </summary>
 /// <remarks>
-/// RFC 6749 §5.2 defines the codes; <c>invalid_target</c> comes from RFC 8707 §2 and RFC 8693 §2.2.2, <c>slow_down</c> is borrowed from RFC 8628 §3.5 and
+/// RFC 6749 §5.2 defines the codes; <c>invalid_target</c> comes from RFC 8707 §2 and RFC 8693 §2.2.2, <c>invalid_dpop_proof</c> and <c>use_dpop_nonce</c> from RFC 9449 §5 and §8, <c>slow_down</c> is borrowed from RFC 8628 §3.5 and
 /// <c>temporarily_unavailable</c> from RFC 6749 §4.1.2.1.
 /// </remarks>
 public sealed record OAuthError
@@ -92,6 +92,18 @@ public sealed record OAuthError
     /// <param name="failed">The check, with what was expected in the characters of <see cref="Description"/>.</param>
     public static OAuthError InvalidAssertion(string? clientId, FailedCheck failed)
         => InvalidClient(clientId, failed) with { Description = $"The client assertion is refused: {failed.Expected}." };
+
+    /// <summary>400: the DPoP proof is wrong (RFC 9449 §5). What is wrong with it follows from the proof, our address and the clock alone, so the caller may read it.</summary>
+    /// <param name="clientId">Who sent it.</param>
+    /// <param name="failed">The check, with what was expected in the characters of <see cref="Description"/>.</param>
+    public static OAuthError InvalidDPoPProof(string clientId, FailedCheck failed)
+        => new("invalid_dpop_proof", 400, $"The DPoP proof is refused: {failed.Expected}.", failed, clientId);
+
+    /// <summary>400: the DPoP proof has no nonce of ours, or an old one; the answer brings the next (RFC 9449 §8).</summary>
+    /// <param name="clientId">Who sent it.</param>
+    /// <param name="failed">The check.</param>
+    public static OAuthError UseDPoPNonce(string clientId, FailedCheck failed)
+        => new("use_dpop_nonce", 400, "The DPoP proof needs the nonce of the DPoP-Nonce header of this answer. Make another proof with it.", failed, clientId);
 
     /// <summary>503: what was asked cannot be found out now, or not be noted. Nothing is known against the caller.</summary>
     /// <param name="retryAfter">When another try makes sense.</param>

@@ -17,6 +17,9 @@ public sealed record TokenRequest : ClientRequest
     /// <summary>Each <c>resource</c> sent (RFC 8707 §2), the empty ones too.</summary>
     public ImmutableArray<string> Resources { get; init; } = [];
 
+    /// <summary>The value of the <c>DPoP</c> header (RFC 9449 §4.1); of several, all of them with commas in between.</summary>
+    public Secret? DPoP { get; init; }
+
     /// <summary>What a token exchange has beside these; <see langword="null"/> with any other <c>grant_type</c>.</summary>
     public TokenExchangeParameters? Exchange { get; init; }
 }

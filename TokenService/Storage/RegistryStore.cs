@@ -218,7 +218,7 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
         return connection.Query(
             $"""
             SELECT client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at, token_reuse, federation, tls_client_auth, certificate_bound
+                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at, token_reuse, federation, tls_client_auth, certificate_bound, dpop_bound
             FROM clients{Changed(since)}
             """,
             row => new Client
@@ -241,6 +241,7 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
                 Federation = row.GetText(14) is { } federation ? FederationRule.Read(federation) : [],
                 CertificateName = row.GetText(15) is { } name ? ReadName(name) : null,
                 CertificateBound = row.GetInt64(16) != 0,
+                DPoPBound = row.GetInt64(17) != 0,
                 Secrets = secrets.GetValueOrDefault(row.GetString(0), []),
             });
     }
@@ -333,9 +334,9 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
             """
             INSERT INTO clients
                 (client_id, client_name, token_endpoint_auth_method, grant_types, scope, access_token_lifetime, disabled, origin,
-                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at, token_reuse, federation, tls_client_auth, certificate_bound)
+                jwks, jwks_uri, token_endpoint_auth_signing_alg, introspection, client_id_issued_at, token_reuse, federation, tls_client_auth, certificate_bound, dpop_bound)
             VALUES (@id, @name, @method, @grants, @scope, @lifetime, @disabled, @origin, @jwks, @jwksUri, @algorithm, @introspection, @issuedAt, @reuse, @federation,
-                @certificateName, @bound)
+                @certificateName, @bound, @dpop)
             ON CONFLICT (client_id) DO UPDATE SET
                 client_name = excluded.client_name,
                 token_endpoint_auth_method = excluded.token_endpoint_auth_method,
@@ -351,7 +352,8 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
                 token_reuse = excluded.token_reuse,
                 federation = excluded.federation,
                 tls_client_auth = excluded.tls_client_auth,
-                certificate_bound = excluded.certificate_bound
+                certificate_bound = excluded.certificate_bound,
+                dpop_bound = excluded.dpop_bound
             """,
             ("@id", client.ClientId),
             ("@name", client.Name),
@@ -370,7 +372,8 @@ public sealed class RegistryStore(StoreDataSource dataSource, Func<DbConnection,
             ("@reuse", (long?)client.TokenReuse?.TotalSeconds),
             ("@federation", client.Federation.IsEmpty ? null : FederationRule.Write(client.Federation)),
             ("@certificateName", client.CertificateName is { } name ? $"{name.Member} {name.Value}" : null),
-            ("@bound", client.CertificateBound ? 1 : 0));
+            ("@bound", client.CertificateBound ? 1 : 0),
+            ("@dpop", client.DPoPBound ? 1 : 0));
         foreach (var gone in secretsBefore.Where(old => !client.Secrets.Any(secret => secret.Hash.SequenceEqual(old.Hash))))
         {
             connection.Execute(

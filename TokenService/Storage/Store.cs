@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Data.Common;
 using System.IO;
+using TokenService.Keys;
 using TokenService.Operations;
 using TokenService.Protocol;
 
@@ -36,6 +37,10 @@ public sealed class Store : IDisposable
     public SigningKeyStore Keys { get; }
 
     internal StoreDataSource DataSource => _dataSource;
+
+    /// <summary>What encrypts under the master key, for values that are handed out and not kept.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    public KeyProtector Protector() => StoreTransaction.Read(_dataSource, _masterKey.For);
 
     /// <summary>The refusals that are kept under a trace id, the oldest first.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>

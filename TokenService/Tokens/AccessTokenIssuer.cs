@@ -30,7 +30,7 @@ public static class AccessTokenIssuer
         return new TokenResponse
         {
             AccessToken = Sign(JsonBuffer.End(), key),
-            TokenType = "Bearer",
+            TokenType = token.Confirmation?.Jkt is null ? "Bearer" : "DPoP",
             ExpiresIn = (long)token.Lifetime.TotalSeconds,
             Scope = scope,
             IssuedTokenType = token.Delegation is null ? null : TokenTypes.AccessToken,

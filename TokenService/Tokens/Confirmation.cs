@@ -13,7 +13,7 @@ public sealed record Confirmation
     /// <summary><c>x5t#S256</c>: the SHA-256 of a certificate, in base64url (RFC 8705 §3.1).</summary>
     public string? X5tS256 { get; init; }
 
-    /// <summary>The binding to a certificate (RFC 8705 §3.1).</summary>
+    /// <summary>The thumbprint of a certificate as <see cref="X5tS256"/> has it.</summary>
     /// <param name="certificate">The certificate of the client's TLS connection.</param>
-    public static Confirmation Of(X509Certificate2 certificate) => new() { X5tS256 = Base64Url.EncodeToString(SHA256.HashData(certificate.RawDataMemory.Span)) };
+    public static string ThumbprintOf(X509Certificate2 certificate) => Base64Url.EncodeToString(SHA256.HashData(certificate.RawDataMemory.Span));
 }

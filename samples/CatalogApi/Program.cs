@@ -4,6 +4,7 @@ using Microsoft.AspNetCore.Server.Kestrel.Https;
 
 var builder = WebApplication.CreateBuilder(args);
 string[] scopes = ["catalog.search", "catalog.read"];
+var binding = new TokenBinding(new DPoPBinding(TimeProvider.System));
 var resource = new ProtectedResource(builder.Configuration["Audience"]!, builder.Configuration["Issuer"]!, scopes);
 
 // Asked for, and any is taken: what counts is that a token that is bound to a certificate comes with that one.
@@ -28,14 +29,25 @@ builder.Services.AddAuthentication().AddJwtBearer(options =>
     {
         OnForbidden = resource.SayInsufficientScope,
         OnChallenge = resource.Challenge,
-        OnTokenValidated = CertificateBinding.Check,
+        OnTokenValidated = binding.Check,
+
+        // A token that is bound to a key comes by a scheme of its own (RFC 9449 §7.1).
+        OnMessageReceived = context =>
+        {
+            if (DPoPBinding.IsSent(context.Request))
+            {
+                context.Token = DPoPBinding.Token(context.Request);
+            }
+
+            return Task.CompletedTask;
+        },
     };
     if (builder.Configuration["Introspection:ClientId"] is { Length: > 0 } clientId)
     {
         var introspection = new Introspection(clientId, builder.Configuration["Introspection:ClientSecret"]!);
         options.Events.OnTokenValidated = async context =>
         {
-            await CertificateBinding.Check(context);
+            await binding.Check(context);
             if (context.Result is null)
             {
                 await introspection.Check(context);

@@ -52,7 +52,10 @@ internal sealed class ProtectedResource
         var written = parameters.Append((Name: "resource_metadata", Value: (string?)_address))
             .Where(parameter => parameter.Value is { Length: > 0 })
             .Select(parameter => $"{parameter.Name}=\"{parameter.Value}\"");
-        response.Headers.WWWAuthenticate = $"Bearer {string.Join(", ", written)}";
+
+        // By the scheme that the request had (RFC 9449 §7.1).
+        var scheme = DPoPBinding.IsSent(response.HttpContext.Request) ? "DPoP" : "Bearer";
+        response.Headers.WWWAuthenticate = $"{scheme} {string.Join(", ", written)}";
     }
 
     private sealed record Document(

@@ -1,3 +1,4 @@
+using System.Net;
 using System.Net.Http.Json;
 using System.Text.Json.Serialization;
 
@@ -8,7 +9,8 @@ namespace ReportingJob;
 /// <param name="credential">What the client proves itself with.</param>
 /// <param name="scope">The scopes to ask for, separated by spaces.</param>
 /// <param name="time">Its monotonic time is used.</param>
-public sealed class AccessTokenSource(Uri tokenEndpoint, ClientCredential credential, string scope, TimeProvider time) : IDisposable
+/// <param name="key">The key that tokens are bound to, if any.</param>
+public sealed class AccessTokenSource(Uri tokenEndpoint, ClientCredential credential, string scope, TimeProvider time, DPoPKey? key = null) : IDisposable
 {
     // A token that ends while its request is on the way would be refused.
     private static readonly TimeSpan s_margin = TimeSpan.FromSeconds(30);
@@ -16,6 +18,7 @@ public sealed class AccessTokenSource(Uri tokenEndpoint, ClientCredential creden
     private readonly HttpClient _http = new(credential.Connect());
     private readonly SemaphoreSlim _one = new(1, 1);
     private string? _token;
+    private string? _nonce;
     private long _fetchedAt;
     private TimeSpan _goodFor;
 
@@ -55,13 +58,43 @@ public sealed class AccessTokenSource(Uri tokenEndpoint, ClientCredential creden
 
     private async Task<string> Fetch(CancellationToken cancellation)
     {
+        var asked = time.GetTimestamp();
+        var response = await Ask(cancellation);
+        if (response.StatusCode == HttpStatusCode.BadRequest && key is not null && (await response.Content.ReadAsStringAsync(cancellation)).Contains("use_dpop_nonce", StringComparison.Ordinal))
+        {
+            // The answer has brought the nonce to use (RFC 9449 §8).
+            response.Dispose();
+            response = await Ask(cancellation);
+        }
+
+        using (response)
+        {
+            return await Take(response, asked, cancellation);
+        }
+    }
+
+    private async Task<HttpResponseMessage> Ask(CancellationToken cancellation)
+    {
         using var request = new HttpRequestMessage(HttpMethod.Post, tokenEndpoint);
+        if (key is not null)
+        {
+            request.Headers.Add("DPoP", key.Prove(request.Method, tokenEndpoint, _nonce));
+        }
+
         var form = new Dictionary<string, string> { ["grant_type"] = "client_credentials", ["scope"] = scope };
         credential.Prove(request, form);
         request.Content = new FormUrlEncodedContent(form);
+        var response = await _http.SendAsync(request, cancellation);
+        if (response.Headers.TryGetValues("DPoP-Nonce", out var nonces))
+        {
+            _nonce = nonces.First();
+        }
 
-        var asked = time.GetTimestamp();
-        using var response = await _http.SendAsync(request, cancellation);
+        return response;
+    }
+
+    private async Task<string> Take(HttpResponseMessage response, long asked, CancellationToken cancellation)
+    {
         if (!response.IsSuccessStatusCode)
         {
             throw new HttpRequestException($"{(int)response.StatusCode} {await response.Content.ReadAsStringAsync(cancellation)}");

@@ -20,8 +20,12 @@ ClientCredential credential = (certificate, tokenFile, clientKey) switch
     _ => new ClientSecret(clientId, clientSecret),
 };
 
-using var tokens = new AccessTokenSource(new Uri(tokenEndpoint), credential, "catalog.search", TimeProvider.System);
-using var catalog = new HttpClient(new BearerTokenHandler(tokens) { InnerHandler = credential.Connect() }) { BaseAddress = new Uri(api) };
+// With --dpop the tokens are bound to a key that nobody else has.
+using var key = args.Contains("--dpop") ? new DPoPKey(TimeProvider.System) : null;
+using var tokens = new AccessTokenSource(new Uri(tokenEndpoint), credential, "catalog.search", TimeProvider.System, key);
+DelegatingHandler handler = key is null ? new BearerTokenHandler(tokens) : new DPoPTokenHandler(tokens, key);
+handler.InnerHandler = credential.Connect();
+using var catalog = new HttpClient(handler) { BaseAddress = new Uri(api) };
 
 for (var round = 1; round <= rounds; round++)
 {

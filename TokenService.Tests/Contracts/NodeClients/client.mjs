@@ -118,6 +118,25 @@ const modes = {
     return jose.decodeJwt(token);
   },
 
+  // As a client whose tokens are bound to a key that it makes (RFC 9449): the first try learns the nonce.
+  async dpop(issuer, authentication, id, secret, audience, algorithm, keyAlgorithm) {
+    const server = await discover(issuer, 'oauth2');
+    const client = { client_id: id };
+    const proof = await authentications[authentication](oauth, secret);
+    const keyPair = await oauth.generateKeyPair(keyAlgorithm, { extractable: true });
+    const DPoP = oauth.DPoP(client, keyPair);
+    const ask = async () => oauth.processClientCredentialsResponse(
+      server, client, await oauth.clientCredentialsGrantRequest(server, client, proof, {}, { DPoP, ...insecure }));
+    let challenged = false;
+    const response = await ask().catch((error) => {
+      challenged = oauth.isDPoPNonceError(error);
+      if (!challenged) throw error;
+      return ask();
+    });
+    const thumbprint = await jose.calculateJwkThumbprint(await jose.exportJWK(keyPair.publicKey));
+    return { challenged, thumbprint, again: (await ask()).token_type, ...await verify(response, server.jwks_uri, issuer, audience, algorithm) };
+  },
+
   // By the checks of RFC 9068 that oauth4webapi has built in.
   async rfc9068(issuer, authentication, id, secret, audience, algorithm) {
     const server = await discover(issuer, 'oauth2');
