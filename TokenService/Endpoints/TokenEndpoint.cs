@@ -9,6 +9,7 @@ using TokenService.Grants;
 using TokenService.Keys;
 using TokenService.Operations;
 using TokenService.Protocol;
+using TokenService.Storage;
 using TokenService.Tokens;
 
 namespace TokenService.Endpoints;
@@ -19,6 +20,7 @@ namespace TokenService.Endpoints;
 /// <param name="sign">Issues a token that was granted, by a key, at a time.</param>
 /// <param name="reuse">The tokens that may be given again.</param>
 /// <param name="refusals">Answers what is refused.</param>
+/// <param name="audit">Records each token; <see langword="null"/> where none is kept.</param>
 /// <param name="logger">Told of each outcome.</param>
 public sealed class TokenEndpoint(
     Intake intake,
@@ -26,8 +28,12 @@ public sealed class TokenEndpoint(
     Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign,
     TokenReuse reuse,
     Refusals refusals,
+    AuditLog? audit,
     ILogger logger)
 {
+    private static readonly TimeSpan s_auditRetry = TimeSpan.FromSeconds(1);
+
+
     private readonly FrozenDictionary<string, IGrant> _grants = grants.ToFrozenDictionary(grant => grant.GrantType, StringComparer.Ordinal);
     private readonly string _grantTypes = string.Join(' ', grants.Select(grant => grant.GrantType));
 
@@ -80,15 +86,37 @@ public sealed class TokenEndpoint(
             return error;
         }
 
+        if (audit is { Refuses: true })
+        {
+            return NotRecorded(granted.ClientId);
+        }
+
         // 5. Sign, or give again what was signed for the same a moment ago. The sixth step, writing the answer, is the caller's.
         var key = snapshot.Keys.SigningAt(now);
         var given = granted.Reuse is null ? null : await turn.While(reuse.Take(granted, snapshot, key, now));
         var token = given?.Response ?? sign(granted, key, now);
-        if (logger.IsEnabled(LogLevel.Debug))
+        if (audit is null && !logger.IsEnabled(LogLevel.Debug))
         {
-            logger.TokenIssued(granted.ClientId, token.Scope, given is { IsReused: true }, OAuthResults.TraceId(http));
+            return token;
         }
 
-        return token;
+        var traceId = OAuthResults.TraceId(http);
+        logger.TokenIssued(granted.ClientId, token.Scope, given is { IsReused: true }, traceId);
+        var record = audit is null ? null : new AuditRecord(AuditEvents.TokenIssued, now)
+        {
+            TraceId = traceId,
+            Address = http.Connection.RemoteIpAddress,
+            ClientId = granted.ClientId,
+            Method = client.Client.AuthenticationMethod,
+            Credential = client.Credential,
+            GrantType = grant.GrantType,
+            Token = token.AccessToken,
+            Reused = given is { IsReused: true },
+            Outcome = "issued",
+        };
+        return record is null || audit!.Note(record) ? token : NotRecorded(granted.ClientId);
     }
+
+    private static OAuthError NotRecorded(string clientId) => OAuthError.TemporarilyUnavailable(
+        s_auditRetry, clientId, new("audit", "an audit log that can be written (TokenService:Audit:OnFailure is refuse)", "a request that could not be recorded"));
 }

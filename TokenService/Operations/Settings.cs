@@ -81,6 +81,18 @@ public sealed record Settings
     /// </summary>
     public required ImmutableArray<IPNetwork> KnownProxies { get; init; }
 
+    /// <summary>
+    /// <c>TokenService:Audit:File</c> as a full path, <see cref="StandardOutput"/> for standard output, or <see langword="null"/> where
+    /// nothing is recorded.
+    /// </summary>
+    public required string? AuditFile { get; init; }
+
+    /// <summary><c>TokenService:Audit:OnFailure</c>: whether no token is given that cannot be recorded.</summary>
+    public required bool AuditRefuses { get; init; }
+
+    /// <summary>What <see cref="AuditFile"/> is for standard output.</summary>
+    public const string StandardOutput = "-";
+
     /// <summary>The folder that relative paths in settings start from.</summary>
     public required string ContentRoot { get; init; }
 
@@ -105,6 +117,7 @@ public sealed record Settings
         RefuseUnder(section.GetSection(nameof(SettingsSection.RateLimit)), RateLimitSection.Keys);
         var forwarded = section.GetSection(nameof(SettingsSection.ForwardedHeaders));
         RefuseUnder(forwarded, ForwardedHeadersSection.Keys);
+        RefuseUnder(section.GetSection(nameof(SettingsSection.Audit)), AuditSection.Keys);
 
         var values = section.Get<SettingsSection>() ?? new SettingsSection();
 
@@ -142,6 +155,8 @@ public sealed record Settings
             AssertionForTokenEndpoint = values.AssertionAudience == SettingsSection.IssuerOrTokenEndpoint,
             FailuresPerMinute = int.Parse(values.RateLimit.FailuresPerMinute, CultureInfo.InvariantCulture),
             KnownProxies = SettingsRules.Networks(values.ForwardedHeaders.KnownProxies)!.Value,
+            AuditFile = values.Audit.File == StandardOutput ? StandardOutput : FullPath(values.Audit.File),
+            AuditRefuses = values.Audit.OnFailure == AuditSection.Refuse,
             ContentRoot = contentRoot,
             Development = development,
         };
@@ -209,7 +224,7 @@ internal sealed class SettingsSection
     [
         nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile),
         nameof(AssertionAudience), nameof(RateLimit), nameof(KeyRotation), nameof(KeyPublishAhead),
-        nameof(ForwardedHeaders), nameof(MaxStaleness),
+        nameof(ForwardedHeaders), nameof(MaxStaleness), nameof(Audit),
     ];
 
     public string? Issuer { get; set; }
@@ -235,6 +250,8 @@ internal sealed class SettingsSection
     public RateLimitSection RateLimit { get; set; } = new();
 
     public ForwardedHeadersSection ForwardedHeaders { get; set; } = new();
+
+    public AuditSection Audit { get; set; } = new();
 }
 
 /// <summary>The section <c>TokenService:RateLimit</c>.</summary>
@@ -251,6 +268,20 @@ internal sealed class ForwardedHeadersSection
     public static readonly IReadOnlyCollection<string> Keys = [nameof(KnownProxies)];
 
     public string KnownProxies { get; set; } = "";
+}
+
+/// <summary>The section <c>TokenService:Audit</c>.</summary>
+internal sealed class AuditSection
+{
+    public const string Continue = "continue";
+
+    public const string Refuse = "refuse";
+
+    public static readonly IReadOnlyCollection<string> Keys = [nameof(File), nameof(OnFailure)];
+
+    public string? File { get; set; }
+
+    public string OnFailure { get; set; } = Continue;
 }
 
 /// <summary>What the settings may be; each message completes "accepted: …".</summary>
@@ -300,6 +331,9 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
             .Must(text => Networks(text) is not null)
             .WithMessage("IP addresses and networks such as 10.0.0.0/8 or 2001:db8::/32, all bits after the prefix 0, separated by commas or spaces")
             .OverridePropertyName($"{nameof(SettingsSection.ForwardedHeaders)}:{nameof(ForwardedHeadersSection.KnownProxies)}");
+        RuleFor(settings => settings.Audit.OnFailure)
+            .Must(text => text is AuditSection.Continue or AuditSection.Refuse).WithMessage($"{AuditSection.Continue} or {AuditSection.Refuse}")
+            .OverridePropertyName($"{nameof(SettingsSection.Audit)}:{nameof(AuditSection.OnFailure)}");
     }
 
     /// <summary>Reads hh:mm:ss or d.hh:mm:ss, and nothing looser: .NET would take 24:00:00 for 24 days.</summary>
