@@ -1,5 +1,5 @@
 using System;
-using System.Collections.Generic;
+using System.Collections.Immutable;
 using System.CommandLine;
 using System.Globalization;
 using System.IO;
@@ -62,7 +62,7 @@ internal static class AuditCommands
                     FirstSeq = log.First,
                     LastSeq = log.Last?.Sequence,
                     LastHash = log.Last?.Hash,
-                    SignedSeq = log.Signed?.Sequence,
+                    SignedSeq = log.LastSigned?.Sequence,
                     Chains = log.Chains,
                     OpenRuns = log.OpenRuns,
                     TornBytes = log.TornBytes,
@@ -84,7 +84,7 @@ internal static class AuditCommands
         if (log.Last is { } last && log.Fault is null)
         {
             Console.Out.WriteLine($"Records {Number(log.First!.Value)} to {Number(last.Sequence)} are as they were written; the last has the hash {last.Hash}.");
-            Console.Out.WriteLine($"Signed up to record {Number(log.Signed!.Sequence)}, {log.Signed.Time}, with the key {log.Signed.Kid}.");
+            Console.Out.WriteLine($"Signed up to record {Number(log.LastSigned!.Sequence)}, {log.LastSigned.Time}, with the key {log.LastSigned.Kid}.");
             if (log.First > 1)
             {
                 Console.Out.WriteLine($"It goes on behind record {Number(log.First.Value - 1)} of an earlier file, which was not looked at.");
@@ -113,13 +113,13 @@ internal static class AuditCommands
     private static string Words(AuditFault fault)
         => fault.Line == 0 ? $"{char.ToUpperInvariant(fault.What[0])}{fault.What[1..]}." : $"{fault.File}, line {Number(fault.Line)}: {fault.What}.";
 
-    private static IReadOnlyList<ClientKey> Keys(Settings settings)
+    private static ImmutableArray<ClientKey> Keys(Settings settings)
     {
         using var store = Store.Open(settings);
         return store.PublicKeys();
     }
 
-    private static IReadOnlyList<ClientKey> Read(string file)
+    private static ImmutableArray<ClientKey> Read(string file)
     {
         var read = StrictJson.ReadObject(InputFile.Read(file)) is { } set ? ClientKeyReader.Read(set) : null;
         return read is { Keys.IsEmpty: false } ? read.Keys : throw new OperatorFaultException(

@@ -2,9 +2,8 @@ using System;
 using System.Buffers;
 using System.Buffers.Text;
 using System.Text;
-using System.Text.Encodings.Web;
-using System.Text.Json;
 using TokenService.Keys;
+using TokenService.Protocol;
 
 namespace TokenService.Operations;
 
@@ -15,20 +14,11 @@ namespace TokenService.Operations;
 /// </remarks>
 public sealed class AuditChain
 {
-    // None of these lines ends up in a page.
-    private static readonly JsonWriterOptions s_options = new() { Encoder = JavaScriptEncoder.UnsafeRelaxedJsonEscaping, SkipValidation = true };
-
-    private readonly ArrayBufferWriter<byte> _line = new(1024);
-    private readonly Utf8JsonWriter _json;
-
     /// <summary>Goes on behind a record.</summary>
     /// <param name="sequence">The number of the last record; 0 where there is none.</param>
     /// <param name="hash">Its hash; <see langword="null"/> where there is none.</param>
     public AuditChain(long sequence, string? hash)
-    {
-        (Sequence, Hash) = (sequence, hash);
-        _json = new Utf8JsonWriter(_line, s_options);
-    }
+        => (Sequence, Hash) = (sequence, hash);
 
     /// <summary>The number of the last record.</summary>
     public long Sequence { get; private set; }
@@ -42,17 +32,16 @@ public sealed class AuditChain
     /// <param name="key">Signs it, where it is to be signed.</param>
     public void Append(IBufferWriter<byte> to, AuditRecord record, SigningKey? key = null)
     {
-        _line.ResetWrittenCount();
-        _json.Reset();
-        _json.WriteStartObject();
-        _json.WriteNumber("audit"u8, 1);
-        _json.WriteNumber("seq"u8, Sequence + 1);
-        _json.WriteString("prev"u8, Hash);
-        (key is null ? record : record with { Kid = key.Kid, Algorithm = key.Algorithm }).Write(_json);
-        _json.Flush();
+        var json = JsonBuffer.Begin();
+        json.WriteStartObject();
+        json.WriteNumber("audit"u8, 1);
+        json.WriteNumber("seq"u8, Sequence + 1);
+        json.WriteString("prev"u8, Hash);
+        (key is null ? record : record with { Kid = key.Kid, Algorithm = key.Algorithm }).Write(json);
+        var line = JsonBuffer.End();
 
-        var hash = AuditLine.HashOf(_line.WrittenSpan);
-        to.Write(_line.WrittenSpan);
+        var hash = AuditLine.HashOf(line);
+        to.Write(line);
         to.Write(Encoding.ASCII.GetBytes($",\"hash\":\"{hash}\"{(key is null ? "" : $",\"signature\":\"{Sign(hash, key)}\"")}}}\n"));
         (Sequence, Hash) = (Sequence + 1, hash);
     }

@@ -42,13 +42,13 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
     public AuditLine? Last => _last;
 
     /// <summary>The last record with a signature by a key that is known: it vouches for all of its chain up to itself.</summary>
-    public AuditLine? Signed { get; private set; }
+    public AuditLine? LastSigned { get; private set; }
 
     /// <summary>How much there is of a last line without an end; 0 where it has one.</summary>
     public long TornBytes { get; private set; }
 
     /// <summary>Whether the log ends with the signed record that a service writes as it ends.</summary>
-    public bool IsEnded => TornBytes == 0 && _last is { Event: AuditEvents.End } && Signed == _last;
+    public bool IsEnded => TornBytes == 0 && _last is { Event: AuditEvents.End } && LastSigned == _last;
 
     /// <summary>Takes the next line.</summary>
     /// <param name="line">The line without its end.</param>
@@ -90,7 +90,7 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
     /// <summary>Ends it: what is still in doubt is a fault.</summary>
     public void End()
     {
-        Fault ??= _missing ?? _unknownKey ?? (Signed is null ? new AuditFault("", 0, null, "nothing in it is signed: it is no audit log, or only its beginning") : null);
+        Fault ??= _missing ?? _unknownKey ?? (LastSigned is null ? new AuditFault("", 0, null, "nothing in it is signed: it is no audit log, or only its beginning") : null);
         OpenRuns += Fault is null && _last is not { Event: AuditEvents.End } ? 1 : 0;
     }
 
@@ -175,7 +175,7 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
         }
 
         // It vouches for what unknown keys signed before it in the same chain.
-        (Signed, _unknownKey) = (record, null);
+        (LastSigned, _unknownKey) = (record, null);
         return true;
     }
 

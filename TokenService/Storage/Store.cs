@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Collections.Immutable;
 using System.Data.Common;
 using System.IO;
 using System.Linq;
@@ -53,8 +54,8 @@ public sealed class Store : IDisposable
     /// <summary>The public parts of the signing keys, as the JWKS has them.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     /// <exception cref="OperatorFaultException">The master key is missing, unreadable, or not the right one.</exception>
-    public IReadOnlyList<ClientKey> PublicKeys()
-        => StoreTransaction.Read(_dataSource, connection => Keys.ReadRing(connection).Keys.Select(key => new ClientKey(key.PublicKey)).ToList());
+    public ImmutableArray<ClientKey> PublicKeys()
+        => StoreTransaction.Read(_dataSource, connection => Keys.ReadRing(connection).Keys.Select(key => new ClientKey(key.PublicKey)).ToImmutableArray());
 
     /// <summary>Opens the store that the settings name, makes it where there is none, and applies what migrations it lacks.</summary>
     /// <exception cref="OperatorFaultException">It cannot be opened.</exception>
