@@ -194,13 +194,13 @@ public sealed class AuditTests : IDisposable
         await AuditRecords.Find(log, "checkpoint");
 
         Directory.Delete(folder, recursive: true);
-        var token = await service.GetToken();
+        _ = await service.GetToken();
         while (await service.Http.GetStringAsync("/health/ready") == "Healthy")
         {
             await Task.Delay(20);
         }
 
-        token = await service.GetToken();
+        var token = await service.GetToken();
         Directory.CreateDirectory(folder);
         (await AuditRecords.Find(log, "token_issued")).Text("token_id").Should().Be(TokenDraft.Of(token).Claims["jti"]!.GetValue<string>());
     }

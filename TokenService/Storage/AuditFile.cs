@@ -29,25 +29,17 @@ public sealed class AuditFile : IAuditOutput
         _path = path;
         try
         {
+            RefuseOtherThanFile();
             _lock = new FileStream($"{path}.lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
-        }
-        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException or NotSupportedException)
-        {
-            throw Fault(fault);
-        }
-
-        try
-        {
             Tail = Open();
         }
         catch (Exception fault) when (fault is IOException or UnauthorizedAccessException or NotSupportedException)
         {
-            Dispose();
-            throw Fault(fault);
+            Leave();
+            _lock?.Dispose();
+            throw new OperatorFaultException(
+                $"TokenService:Audit:File is {Printable.Quote(path)}; accepted: a file that can be written, and that no other process writes: {fault.Message}", fault);
         }
-
-        OperatorFaultException Fault(Exception fault) => new(
-            $"TokenService:Audit:File is {Printable.Quote(path)}; accepted: a file that can be written, and that no other process writes: {fault.Message}", fault);
     }
 
     /// <inheritdoc/>
@@ -100,12 +92,7 @@ public sealed class AuditFile : IAuditOutput
 
     private AuditTail Open()
     {
-        // Before it is opened: a pipe would wait for a reader.
-        if (FileIdentity.Of(_path) is { IsRegular: false })
-        {
-            throw new IOException("it is no plain file");
-        }
-
+        RefuseOtherThanFile();
         var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.ReadWrite | FileShare.Delete };
         if (!OperatingSystem.IsWindows())
         {
@@ -128,6 +115,15 @@ public sealed class AuditFile : IAuditOutput
 
         var last = end == 0 ? null : Last(end);
         return new AuditTail(last?.Sequence ?? 0, last?.Hash, length - end);
+    }
+
+    // Before it is opened: a pipe would wait for a reader.
+    private void RefuseOtherThanFile()
+    {
+        if (FileIdentity.Of(_path) is { IsRegular: false })
+        {
+            throw new IOException("it is no plain file");
+        }
     }
 
     // The last record, where the line that ends here is one. Otherwise a chain begins anew, and a look at the file finds the line.
