@@ -120,7 +120,8 @@ public sealed class AuditTests : IDisposable
         (await AuditRecords.Find(Log, "key_added")).Text("id").Should().Be(kid);
         (await cli.Run("keys", "retire", kid!)).ExitCode.Should().Be(0);
         (await AuditRecords.Find(Log, "key_removed")).Text("id").Should().Be(kid);
-        (await Verify()).ExitCode.Should().Be(0);
+        var verified = await Verify();
+        verified.ExitCode.Should().Be(0, $"the next key signs at once: {verified.Error}");
     }
 
     [Fact]
@@ -140,7 +141,7 @@ public sealed class AuditTests : IDisposable
         (await Cli().Run("audit", "verify", $"{Log}.1", "--complete")).ExitCode.Should().Be(0);
         (await Cli().Run("audit", "verify", $"{Log}.1", Log, "--complete")).ExitCode.Should().Be(0);
         (await Verify()).Output.Should().Contain("of an earlier file, which was not looked at");
-        (await Cli().Run("audit", "verify", Log, $"{Log}.1")).ExitCode.Should().Be(1);
+        (await Cli().Run("audit", "verify", Log, $"{Log}.1")).Output.Should().Contain("It has 2 chains", "the order is wrong");
         AuditRecords.Read($"{Log}.1").Concat(AuditRecords.Read(Log)).Count(record => record.Text("event") == "token_issued").Should().Be(2);
     }
 
@@ -256,7 +257,7 @@ public sealed class AuditTests : IDisposable
                     // It was killed.
                 }
             })));
-            await Task.Delay(Random.Shared.Next(700, 1000));
+            await Task.Delay(Random.Shared.Next(1000, 1500));
             var killed = DateTimeOffset.UtcNow;
             await program.Kill();
             await load;
@@ -264,7 +265,7 @@ public sealed class AuditTests : IDisposable
             var verified = await Verify();
             verified.ExitCode.Should().Be(0, verified.Error);
             var recorded = AuditRecords.Read(Log).Select(record => record.Text("token_id")).ToHashSet();
-            var due = acknowledged.Where(token => token.At < killed - TimeSpan.FromMilliseconds(250)).ToList();
+            var due = acknowledged.Where(token => token.At < killed - TimeSpan.FromMilliseconds(500)).ToList();
             due.Should().HaveCountGreaterThan(round);
             due.Should().OnlyContain(token => recorded.Contains(token.TokenId));
         }

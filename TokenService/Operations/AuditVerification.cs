@@ -99,8 +99,8 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
         if (!record.IsWhole)
         {
             // Its number may be what was changed.
-            var changed = _last?.Sequence + 1 ?? record.Sequence;
-            Fault = new(file, number, changed, $"record {Number(changed)} was changed: its hash is not that of its content");
+            var which = _last is null ? "the first record" : $"record {Number(_last.Sequence + 1)}";
+            Fault = new(file, number, _last?.Sequence + 1, $"{which} was changed: its hash is not that of its content");
             return;
         }
 

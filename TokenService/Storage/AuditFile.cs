@@ -74,7 +74,13 @@ public sealed class AuditFile : IAuditOutput
     }
 
     /// <inheritdoc/>
-    public void Sync() => RandomAccess.FlushToDisk(_handle!);
+    public void Sync()
+    {
+        if (_handle is { } handle)
+        {
+            RandomAccess.FlushToDisk(handle);
+        }
+    }
 
     /// <inheritdoc/>
     public void Leave()

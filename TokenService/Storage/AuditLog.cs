@@ -51,6 +51,8 @@ public sealed class AuditLog : IDisposable
     private StoreSnapshot? _seen;
     private long _signedSequence;
     private long _signedAt;
+    private string? _signedKid;
+    private Task _syncing = Task.CompletedTask;
     private bool _began;
     private volatile bool _failing;
     private long _dropped;
@@ -143,6 +145,7 @@ public sealed class AuditLog : IDisposable
 
         Sign(AuditEvents.End);
         Flush();
+        Task.WaitAny([_syncing], s_patience);
     }
 
     // For the first record, and then a moment for those that come with it; where it fails, until it is tried again.
@@ -170,7 +173,7 @@ public sealed class AuditLog : IDisposable
             Sign(AuditEvents.End);
             if (Flush())
             {
-                _output.Leave();
+                Leave();
                 _signedSequence = -1;
             }
         }
@@ -206,8 +209,9 @@ public sealed class AuditLog : IDisposable
             _chain.Append(_lines, record);
         }
 
+        // A key that was retired vouches for nothing any more: the next one does at once.
         var unsigned = _chain.Sequence - _signedSequence;
-        if (_failing || _signedSequence < 0 || unsigned >= MostUnsigned || (unsigned > 0 && _clock.GetElapsedTime(_signedAt) >= s_signed))
+        if (_failing || _signedSequence < 0 || _current().Keys.SigningAt(now).Kid != _signedKid || unsigned >= MostUnsigned || (unsigned > 0 && _clock.GetElapsedTime(_signedAt) >= s_signed))
         {
             Sign(AuditEvents.Checkpoint);
         }
@@ -216,8 +220,15 @@ public sealed class AuditLog : IDisposable
     private void Sign(string name)
     {
         var now = _clock.GetUtcNow();
-        _chain.Append(_lines, new AuditRecord(name, now), _current().Keys.SigningAt(now));
-        (_signedSequence, _signedAt) = (_chain.Sequence, _clock.GetTimestamp());
+        var key = _current().Keys.SigningAt(now);
+        _chain.Append(_lines, new AuditRecord(name, now), key);
+        (_signedSequence, _signedAt, _signedKid) = (_chain.Sequence, _clock.GetTimestamp(), key.Kid);
+    }
+
+    private void Leave()
+    {
+        Task.WaitAny([_syncing]);
+        _output.Leave();
     }
 
     private bool Flush()
@@ -231,14 +242,21 @@ public sealed class AuditLog : IDisposable
         {
             if (_failing && _output.WasReplaced)
             {
-                _output.Leave();
+                Leave();
+            }
+
+            if (_syncing is { IsFaulted: true } failed)
+            {
+                _syncing = Task.CompletedTask;
+                failed.GetAwaiter().GetResult();
             }
 
             _output.Write(_lines.WrittenSpan);
             _lines.ResetWrittenCount();
-            if (_signedSequence == _chain.Sequence)
+            if (_signedSequence == _chain.Sequence && _syncing.IsCompleted)
             {
-                _output.Sync();
+                // Beside: a disk may take its time, and what comes meanwhile is to be written before the process can be killed.
+                _syncing = Task.Factory.StartNew(_output.Sync, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
             }
         }
         catch (Exception fault)

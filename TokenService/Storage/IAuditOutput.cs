@@ -23,7 +23,7 @@ public interface IAuditOutput : IDisposable
     /// <summary>Writes whole lines: all of them, or none, as far as the file system lets that be.</summary>
     void Write(ReadOnlySpan<byte> lines);
 
-    /// <summary>Has what was written survive the machine.</summary>
+    /// <summary>Has what was written survive the machine. May run beside <see cref="Write"/>, and beside nothing else.</summary>
     void Sync();
 
     /// <summary>Closes what is open: the next line goes to what is there then.</summary>
