@@ -234,6 +234,7 @@ public sealed class AuditTests : IDisposable
         var acknowledged = new List<(string TokenId, DateTimeOffset At)>();
         for (var round = 1; round <= 3; round++)
         {
+            var before = AuditRecords.Read(Log).Count;
             await using var program = await cli.Serve(port, "--TokenService:ApplyFile=clients.json", "--TokenService:Audit:File=audit.log");
             var url = new Uri($"http://127.0.0.1:{port}");
             var load = Task.WhenAll(Enumerable.Range(0, 4).Select(_ => Task.Run(async () =>
@@ -257,7 +258,10 @@ public sealed class AuditTests : IDisposable
                     // It was killed.
                 }
             })));
-            await Task.Delay(Random.Shared.Next(1000, 1500));
+
+            // A program that has just begun is still being compiled.
+            await AuditRecords.Find(Log, "token_issued", record => record.GetProperty("seq").GetInt64() > before);
+            await Task.Delay(Random.Shared.Next(800, 1200));
             var killed = DateTimeOffset.UtcNow;
             await program.Kill();
             await load;
