@@ -72,9 +72,10 @@ public static class Program
         builder.Services.AddHostedService(services => new KeyRotation(
             store.Keys, services.GetRequiredService<StoreWatch>(), settings, clock, Logger(services)));
         var content = settings.ApplyFile is null ? null : DeclarativeFile.Load(settings.ApplyFile, settings.Development, settings.AccessTokenLifetime);
+        ApplyPlan? applied = null;
         if (content is not null)
         {
-            ApplyFile.Once(content, store.Registry, clock.GetUtcNow());
+            applied = ApplyFile.Once(content, store.Registry, clock.GetUtcNow());
             builder.Services.AddHostedService(services => new ApplyFile(
                 settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, settings.AccessTokenLifetime, clock,
                 Logger(services)));
@@ -116,10 +117,15 @@ public static class Program
         var revocations = new RevocationStore(
             store.DataSource, watch.Revoked, clock, Telling("revocations cannot be noted in the store", logger.RevocationsNotNoted));
         var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
-        var admission = new Admission(Environment.ProcessorCount, TimeProvider.System, logger.Overloaded);
+        var audit = OpenAuditLog(settings, watch, health, clock, logger);
+        var admission = new Admission(Environment.ProcessorCount, TimeProvider.System, count =>
+        {
+            logger.Overloaded(count);
+            audit?.Note(new AuditRecord(AuditEvents.Overloaded, clock.GetUtcNow()) { Count = count });
+        });
         var intake = new Intake(
             watch, authenticator, admission, uses, settings.TakesClientCertificates ? new ClientCertificates(settings.KnownProxies) : null, clock);
-        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, clock, logger);
+        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, audit, clock, logger);
 
         stop.Use(app);
         if (settings.TakesClientCertificates)
@@ -132,9 +138,9 @@ public static class Program
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(intake, grants, dpop, sign, reuse, refusals, clock, logger),
+            new TokenEndpoint(intake, grants, dpop, sign, reuse, refusals, clock, audit, logger),
             new IntrospectionEndpoint(intake, liveness, () => issuer.Value, refusals),
-            new RevocationEndpoint(intake, revocations, () => issuer.Value, refusals, logger),
+            new RevocationEndpoint(intake, revocations, () => issuer.Value, refusals, audit, logger),
             new DiscoveryEndpoint(
                 watch, grants, () => issuer.Value, settings.TakesClientCertificates ? new(authorities is not null, settings.MtlsUrl) : null, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
@@ -142,7 +148,7 @@ public static class Program
             admission.Dispose();
             reuse.Dispose();
             keySets.Dispose();
-            if (stop.End(replay, revocations, kept, uses))
+            if (stop.End([replay, revocations, kept, uses, .. audit is null ? (IDisposable[])[] : [audit]]))
             {
                 store.Dispose();
             }
@@ -151,7 +157,12 @@ public static class Program
                 logger.EndsUnwritten();
             }
         });
-        app.Lifetime.ApplicationStarted.Register(() => Announce(settings, content, issuer.Value, watch.Current, clock.GetUtcNow(), logger));
+        app.Lifetime.ApplicationStarted.Register(() =>
+        {
+            Announce(settings, content, issuer.Value, watch.Current, clock.GetUtcNow(), logger);
+            audit?.Begin(
+                snapshot => AuditStart.Record(settings, issuer.Value, snapshot, clock.GetUtcNow()), StoreChanges.Of(applied?.Changes ?? [], clock.GetUtcNow()));
+        });
         return app;
 
         Action<StoreFault?> Telling(string use, Action<string> log) => fault =>
@@ -170,6 +181,29 @@ public static class Program
 
     // Settings are read once. The host would watch all that lies below its folder for them, and be woken by each write to a store that lies there.
     private static WebApplicationBuilder Builder(string[] args) => WebApplication.CreateSlimBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
+
+    private static AuditLog? OpenAuditLog(Settings settings, StoreWatch watch, StoreHealth health, TimeProvider clock, ILogger logger)
+    {
+        if (settings.AuditFile is null)
+        {
+            return null;
+        }
+
+        IAuditOutput output = settings.AuditFile == Settings.StandardOutput ? new AuditStandardOutput() : new AuditFile(settings.AuditFile);
+        logger.AuditGoesOn(output.Name, output.Tail.Sequence, output.Tail.Hash ?? "none");
+        return new AuditLog(output, settings.AuditRefuses, () => watch.Current, StoreChanges.Between, clock, notice =>
+        {
+            health.Report("the audit log cannot be written", notice.Fault);
+            if (notice.Fault is null)
+            {
+                logger.AuditWritten(output.Name, notice.Lost);
+            }
+            else
+            {
+                logger.AuditNotWritten(output.Name, settings.AuditRefuses ? "tokens are refused" : "records are kept while there is room, then lost,", notice.Fault);
+            }
+        });
+    }
 
     private static Settings ReadSettings(WebApplicationBuilder builder)
         => Settings.Read(builder.Configuration, builder.Environment.ContentRootPath, builder.Environment.IsDevelopment());

@@ -24,6 +24,7 @@ public sealed class SettingsTests
         (settings.MaxStaleness, settings.LongestStaleness).Should().Be((TimeSpan.FromHours(1), TimeSpan.FromHours(1)));
         settings.FailuresPerMinute.Should().Be(60);
         (settings.ApplyFile, settings.MasterKeyFile, settings.ConnectionString).Should().Be((null, null, null));
+        (settings.AuditFile, settings.AuditRefuses).Should().Be((null, false));
     }
 
     [Theory]
@@ -56,6 +57,8 @@ public sealed class SettingsTests
     [InlineData("KeyPublishAhead", "00:00:09", "00:00:10 to TokenService:KeyRotation")]
     [InlineData("KeyPublishAhead", "90.00:00:01", "00:00:10 to TokenService:KeyRotation")]
     [InlineData("KeyPublishAhead", "a day", "00:00:10 to TokenService:KeyRotation")]
+    [InlineData("Audit:OnFailure", "stop", "continue or refuse")]
+    [InlineData("Audit:OnFailure", "", "continue or refuse")]
     [InlineData("MaxStaleness", "00:00:09", "00:00:10 to 7.00:00:00")]
     [InlineData("MaxStaleness", "7.00:00:01", "00:00:10 to 7.00:00:00")]
     [InlineData("MaxStaleness", "an hour", "00:00:10 to 7.00:00:00")]
@@ -150,6 +153,7 @@ public sealed class SettingsTests
     [InlineData("TokenService:RateLimit:FailuresPerHour")]
     [InlineData("TokenService:ForwardedHeaders:ForwardLimit")]
     [InlineData("TokenService:Mtls:CaFile")]
+    [InlineData("TokenService:Audit:Path")]
     public void An_unknown_setting_is_refused(string key)
     {
         var read = () => Read("/srv/tokens", (key, "x"));
@@ -190,6 +194,8 @@ public sealed class SettingsTests
 
         settings.ApplyFile.Should().Be("/srv/tokens/clients.json");
         settings.MasterKeyFile.Should().Be("/run/secrets/key");
+        Read("/srv/tokens", ("TokenService:Audit:File", "audit.log")).AuditFile.Should().Be("/srv/tokens/audit.log");
+        Read("/srv/tokens", ("TokenService:Audit:File", "-")).AuditFile.Should().Be("-");
     }
 
     [Fact]
@@ -202,10 +208,11 @@ public sealed class SettingsTests
     }
 
     internal static IEnumerable<string> Keys()
-        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit), nameof(SettingsSection.ForwardedHeaders), nameof(SettingsSection.Mtls)])
+        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit), nameof(SettingsSection.ForwardedHeaders), nameof(SettingsSection.Mtls), nameof(SettingsSection.Audit)])
             .Concat(RateLimitSection.Keys.Select(key => $"{nameof(SettingsSection.RateLimit)}:{key}"))
             .Concat(ForwardedHeadersSection.Keys.Select(key => $"{nameof(SettingsSection.ForwardedHeaders)}:{key}"))
-            .Concat(MtlsSection.Keys.Select(key => $"{nameof(SettingsSection.Mtls)}:{key}"));
+            .Concat(MtlsSection.Keys.Select(key => $"{nameof(SettingsSection.Mtls)}:{key}"))
+            .Concat(AuditSection.Keys.Select(key => $"{nameof(SettingsSection.Audit)}:{key}"));
 
     internal static Settings Read(string contentRoot, params (string Key, string Value)[] values) => Settings.Read(
         new ConfigurationBuilder()

@@ -116,4 +116,16 @@ public static partial class Log
     /// <summary>The service ends, and has not written all.</summary>
     [LoggerMessage(62, LogLevel.Warning, "The store does not take what is left to write; the service ends without it. No token and no revocation depends on it.")]
     public static partial void EndsUnwritten(this ILogger logger);
+
+    /// <summary>The audit log goes on, or begins with record 0. Kept elsewhere, the line shows later that nothing of what was there then is gone.</summary>
+    [LoggerMessage(70, LogLevel.Information, "The audit log {file} goes on behind record {sequence}, hash {hash}.")]
+    public static partial void AuditGoesOn(this ILogger logger, string file, long sequence, string hash);
+
+    /// <summary>The audit log cannot be written; it is tried again each second.</summary>
+    [LoggerMessage(71, LogLevel.Error, "The audit log {file} cannot be written; {consequence} until it can. {fault}")]
+    public static partial void AuditNotWritten(this ILogger logger, string file, string consequence, string fault);
+
+    /// <summary>The audit log can be written again.</summary>
+    [LoggerMessage(72, LogLevel.Information, "The audit log {file} can be written again; records that are lost: {lost}.")]
+    public static partial void AuditWritten(this ILogger logger, string file, long lost);
 }

@@ -90,6 +90,18 @@ public sealed record Settings
     /// <summary><c>TokenService:Mtls:Url</c>: where clients with a certificate go, with the issuer's path; <see langword="null"/> where it is the issuer itself.</summary>
     public required string? MtlsUrl { get; init; }
 
+    /// <summary>
+    /// <c>TokenService:Audit:File</c> as a full path, <see cref="StandardOutput"/> for standard output, or <see langword="null"/> where
+    /// nothing is recorded.
+    /// </summary>
+    public required string? AuditFile { get; init; }
+
+    /// <summary><c>TokenService:Audit:OnFailure</c>: whether no token is given that cannot be recorded.</summary>
+    public required bool AuditRefuses { get; init; }
+
+    /// <summary>What <see cref="AuditFile"/> is for standard output.</summary>
+    public const string StandardOutput = "-";
+
     /// <summary>The folder that relative paths in settings start from.</summary>
     public required string ContentRoot { get; init; }
 
@@ -115,6 +127,7 @@ public sealed record Settings
         var forwarded = section.GetSection(nameof(SettingsSection.ForwardedHeaders));
         RefuseUnder(forwarded, ForwardedHeadersSection.Keys);
         RefuseUnder(section.GetSection(nameof(SettingsSection.Mtls)), MtlsSection.Keys);
+        RefuseUnder(section.GetSection(nameof(SettingsSection.Audit)), AuditSection.Keys);
 
         var values = section.Get<SettingsSection>() ?? new SettingsSection();
 
@@ -155,6 +168,8 @@ public sealed record Settings
             TakesClientCertificates = values.Mtls.Enabled == SettingsSection.True,
             ClientCaFile = FullPath(values.Mtls.ClientCaFile),
             MtlsUrl = values.Mtls.Url is { } url ? url + PathOf(values.Issuer) : null,
+            AuditFile = values.Audit.File == StandardOutput ? StandardOutput : FullPath(values.Audit.File),
+            AuditRefuses = values.Audit.OnFailure == AuditSection.Refuse,
             ContentRoot = contentRoot,
             Development = development,
         };
@@ -226,7 +241,7 @@ internal sealed class SettingsSection
     [
         nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile),
         nameof(AssertionAudience), nameof(RateLimit), nameof(KeyRotation), nameof(KeyPublishAhead),
-        nameof(ForwardedHeaders), nameof(MaxStaleness), nameof(Mtls),
+        nameof(ForwardedHeaders), nameof(MaxStaleness), nameof(Mtls), nameof(Audit),
     ];
 
     public string? Issuer { get; set; }
@@ -254,6 +269,8 @@ internal sealed class SettingsSection
     public ForwardedHeadersSection ForwardedHeaders { get; set; } = new();
 
     public MtlsSection Mtls { get; set; } = new();
+
+    public AuditSection Audit { get; set; } = new();
 }
 
 /// <summary>The section <c>TokenService:RateLimit</c>.</summary>
@@ -282,6 +299,20 @@ internal sealed class MtlsSection
     public string? ClientCaFile { get; set; }
 
     public string? Url { get; set; }
+}
+
+/// <summary>The section <c>TokenService:Audit</c>.</summary>
+internal sealed class AuditSection
+{
+    public const string Continue = "continue";
+
+    public const string Refuse = "refuse";
+
+    public static readonly IReadOnlyCollection<string> Keys = [nameof(File), nameof(OnFailure)];
+
+    public string? File { get; set; }
+
+    public string OnFailure { get; set; } = Continue;
 }
 
 /// <summary>What the settings may be; each message completes "accepted: …".</summary>
@@ -338,6 +369,9 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
             .Must(url => url is null || (IsIssuer(url) && new Uri(url) is { AbsolutePath: "/" } uri && uri.Scheme == Uri.UriSchemeHttps))
             .WithMessage("an https URL without path, query, fragment, user, or slash at its end, such as https://mtls.auth.example.com")
             .OverridePropertyName($"{nameof(SettingsSection.Mtls)}:{nameof(MtlsSection.Url)}");
+        RuleFor(settings => settings.Audit.OnFailure)
+            .Must(text => text is AuditSection.Continue or AuditSection.Refuse).WithMessage($"{AuditSection.Continue} or {AuditSection.Refuse}")
+            .OverridePropertyName($"{nameof(SettingsSection.Audit)}:{nameof(AuditSection.OnFailure)}");
     }
 
     /// <summary>Reads hh:mm:ss or d.hh:mm:ss, and nothing looser: .NET would take 24:00:00 for 24 days.</summary>

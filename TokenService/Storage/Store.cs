@@ -1,7 +1,10 @@
 using System;
 using System.Collections.Generic;
+using System.Collections.Immutable;
 using System.Data.Common;
 using System.IO;
+using System.Linq;
+using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Operations;
 using TokenService.Protocol;
@@ -52,6 +55,12 @@ public sealed class Store : IDisposable
     /// <param name="keepUntil">From when on the assertion would be refused for its age.</param>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     public bool WasUsed(string clientId, string tokenId, DateTimeOffset keepUntil) => ReplayStore.WasUsed(_dataSource, clientId, tokenId, keepUntil);
+
+    /// <summary>The public parts of the signing keys, as the JWKS has them.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    /// <exception cref="OperatorFaultException">The master key is missing, unreadable, or not the right one.</exception>
+    public ImmutableArray<ClientKey> PublicKeys()
+        => StoreTransaction.Read(_dataSource, connection => Keys.ReadRing(connection).Keys.Select(key => new ClientKey(key.PublicKey)).ToImmutableArray());
 
     /// <summary>Opens the store that the settings name, makes it where there is none, and applies what migrations it lacks.</summary>
     /// <exception cref="OperatorFaultException">It cannot be opened.</exception>
