@@ -27,8 +27,10 @@ public sealed record AuthenticatedRequest<T>(T Request, AuthenticatedClient Clie
 /// <param name="authenticator">Finds out who the client is.</param>
 /// <param name="admission">Lets in what can be answered in time.</param>
 /// <param name="uses">Told who has proved itself, and with what.</param>
+/// <param name="telemetry">Shows what it takes.</param>
 /// <param name="clock">The clock.</param>
-public sealed class Intake(StoreWatch store, ClientAuthenticator authenticator, Admission admission, CredentialUses uses, TimeProvider clock)
+public sealed class Intake(
+    StoreWatch store, ClientAuthenticator authenticator, Admission admission, CredentialUses uses, Telemetry telemetry, TimeProvider clock)
 {
     /// <summary>Takes one request in.</summary>
     /// <typeparam name="T">The kind of request.</typeparam>
@@ -66,11 +68,13 @@ public sealed class Intake(StoreWatch store, ClientAuthenticator authenticator, 
 
             // 2. Authenticate the client.
             var now = clock.GetUtcNow();
+            using var span = telemetry.Span("authenticate");
             if ((await turn.While(authenticator.Authenticate(request, snapshot.Registry, now, http.RequestAborted))).Refused(out error, out var client))
             {
                 return error;
             }
 
+            span?.Stop();
             uses.Note(client, now);
             keepsTurn = true;
             return new AuthenticatedRequest<T>(request, client, snapshot, now, turn);

@@ -12,9 +12,11 @@ namespace TokenService.Endpoints;
 /// <param name="limiter">Slows down failed authentications.</param>
 /// <param name="admission">Says when a refusal for too much load is answered.</param>
 /// <param name="kept">Keeps each refusal for <c>explain</c>.</param>
+/// <param name="telemetry">Counts them.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each refusal.</param>
-public sealed class Refusals(FailureLimiter limiter, Admission admission, RefusalStore kept, TimeProvider clock, ILogger logger)
+public sealed class Refusals(
+    FailureLimiter limiter, Admission admission, RefusalStore kept, Telemetry telemetry, TimeProvider clock, ILogger logger)
 {
     // The longest that can be registered.
     private const int MaxClientIdLength = 256;
@@ -33,12 +35,14 @@ public sealed class Refusals(FailureLimiter limiter, Admission admission, Refusa
             return;
         }
 
+        telemetry.Refused(RequestSpans.Route(http)!, OAuthError.Overloaded);
         await OAuthResults.Write(http, OAuthError.Overloaded, traceId);
     }
 
     private Task AnswerOne(HttpContext http, OAuthError error, string traceId)
     {
         error = Slowed(error, http).Withheld();
+        telemetry.Refused(RequestSpans.Route(http)!, error);
         var (path, address) = (http.Request.Path, $"{http.Connection.RemoteIpAddress}");
         if (error.Code == "slow_down")
         {

@@ -14,8 +14,10 @@ namespace TokenService.Endpoints;
 /// <param name="revocations">Where revocations are noted.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
 /// <param name="refusals">Answers what is refused.</param>
+/// <param name="telemetry">Counts the others.</param>
 /// <param name="logger">Told of each token that was revoked.</param>
-public sealed class RevocationEndpoint(Intake intake, RevocationStore revocations, Func<string> issuer, Refusals refusals, ILogger logger)
+public sealed class RevocationEndpoint(
+    Intake intake, RevocationStore revocations, Func<string> issuer, Refusals refusals, Telemetry telemetry, ILogger logger)
 {
     private static readonly TimeSpan s_storeRetry = TimeSpan.FromSeconds(1);
 
@@ -29,6 +31,7 @@ public sealed class RevocationEndpoint(Intake intake, RevocationStore revocation
             return;
         }
 
+        telemetry.Answered(RequestSpans.Route(http)!);
         OAuthResults.WriteNothing(http);
     }
 

@@ -19,6 +19,7 @@ namespace TokenService.Endpoints;
 /// <param name="sign">Issues a token that was granted, by a key, at a time.</param>
 /// <param name="reuse">The tokens that may be given again.</param>
 /// <param name="refusals">Answers what is refused.</param>
+/// <param name="telemetry">Counts the others.</param>
 /// <param name="logger">Told of each outcome.</param>
 public sealed class TokenEndpoint(
     Intake intake,
@@ -26,6 +27,7 @@ public sealed class TokenEndpoint(
     Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign,
     TokenReuse reuse,
     Refusals refusals,
+    Telemetry telemetry,
     ILogger logger)
 {
     private readonly FrozenDictionary<string, IGrant> _grants = grants.ToFrozenDictionary(grant => grant.GrantType, StringComparer.Ordinal);
@@ -40,6 +42,7 @@ public sealed class TokenEndpoint(
             return;
         }
 
+        telemetry.Answered(RequestSpans.Route(http)!);
         await OAuthResults.Write(http, token);
     }
 
@@ -84,6 +87,7 @@ public sealed class TokenEndpoint(
         var key = snapshot.Keys.SigningAt(now);
         var given = granted.Reuse is null ? null : await turn.While(reuse.Take(granted, snapshot, key, now));
         var token = given?.Response ?? sign(granted, key, now);
+        telemetry.TokenGiven(grant.GrantType, given is { IsReused: true });
         if (logger.IsEnabled(LogLevel.Debug))
         {
             logger.TokenIssued(granted.ClientId, token.Scope, given is { IsReused: true }, OAuthResults.TraceId(http));

@@ -81,6 +81,11 @@ public sealed record Settings
     /// </summary>
     public required ImmutableArray<IPNetwork> KnownProxies { get; init; }
 
+    /// <summary>
+    /// <c>TokenService:Management:Url</c>: where metrics are, for operators alone; <see langword="null"/> for nowhere. It has no TLS.
+    /// </summary>
+    public required string? ManagementUrl { get; init; }
+
     /// <summary>The folder that relative paths in settings start from.</summary>
     public required string ContentRoot { get; init; }
 
@@ -105,6 +110,7 @@ public sealed record Settings
         RefuseUnder(section.GetSection(nameof(SettingsSection.RateLimit)), RateLimitSection.Keys);
         var forwarded = section.GetSection(nameof(SettingsSection.ForwardedHeaders));
         RefuseUnder(forwarded, ForwardedHeadersSection.Keys);
+        RefuseUnder(section.GetSection(nameof(SettingsSection.Management)), ManagementSection.Keys);
 
         var values = section.Get<SettingsSection>() ?? new SettingsSection();
 
@@ -142,6 +148,7 @@ public sealed record Settings
             AssertionForTokenEndpoint = values.AssertionAudience == SettingsSection.IssuerOrTokenEndpoint,
             FailuresPerMinute = int.Parse(values.RateLimit.FailuresPerMinute, CultureInfo.InvariantCulture),
             KnownProxies = SettingsRules.Networks(values.ForwardedHeaders.KnownProxies)!.Value,
+            ManagementUrl = string.IsNullOrEmpty(values.Management.Url) ? null : values.Management.Url,
             ContentRoot = contentRoot,
             Development = development,
         };
@@ -209,7 +216,7 @@ internal sealed class SettingsSection
     [
         nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile),
         nameof(AssertionAudience), nameof(RateLimit), nameof(KeyRotation), nameof(KeyPublishAhead),
-        nameof(ForwardedHeaders), nameof(MaxStaleness),
+        nameof(ForwardedHeaders), nameof(MaxStaleness), nameof(Management),
     ];
 
     public string? Issuer { get; set; }
@@ -235,6 +242,16 @@ internal sealed class SettingsSection
     public RateLimitSection RateLimit { get; set; } = new();
 
     public ForwardedHeadersSection ForwardedHeaders { get; set; } = new();
+
+    public ManagementSection Management { get; set; } = new();
+}
+
+/// <summary>The section <c>TokenService:Management</c>.</summary>
+internal sealed class ManagementSection
+{
+    public static readonly IReadOnlyCollection<string> Keys = [nameof(Url)];
+
+    public string Url { get; set; } = "";
 }
 
 /// <summary>The section <c>TokenService:RateLimit</c>.</summary>
@@ -300,6 +317,10 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
             .Must(text => Networks(text) is not null)
             .WithMessage("IP addresses and networks such as 10.0.0.0/8 or 2001:db8::/32, all bits after the prefix 0, separated by commas or spaces")
             .OverridePropertyName($"{nameof(SettingsSection.ForwardedHeaders)}:{nameof(ForwardedHeadersSection.KnownProxies)}");
+        RuleFor(settings => settings.Management.Url)
+            .Must(text => text.Length == 0 || IsListener(text))
+            .WithMessage("an http URL with a port and nothing after it, such as http://127.0.0.1:9464, that only operators reach")
+            .OverridePropertyName($"{nameof(SettingsSection.Management)}:{nameof(ManagementSection.Url)}");
     }
 
     /// <summary>Reads hh:mm:ss or d.hh:mm:ss, and nothing looser: .NET would take 24:00:00 for 24 days.</summary>
@@ -336,6 +357,10 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
     private static bool IsLifetime(string text)
         => TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var lifetime)
             && lifetime >= s_shortestLifetime && lifetime <= s_longestLifetime && lifetime.Ticks % TimeSpan.TicksPerSecond == 0;
+
+    private static bool IsListener(string text)
+        => Regex.Match(text, @"^http://([A-Za-z0-9.-]+|[*+]|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?$") is { Success: true } url
+            && int.Parse(url.Groups[2].ValueSpan, CultureInfo.InvariantCulture) is > 0 and <= ushort.MaxValue;
 
     private static bool IsIssuer(string text)
         => Uri.TryCreate(text, UriKind.Absolute, out var uri)
