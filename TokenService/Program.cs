@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Immutable;
+using System.Diagnostics.Metrics;
 using System.Linq;
 using System.Runtime.InteropServices;
 using System.Threading;
@@ -12,6 +13,7 @@ using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using OpenTelemetry.Metrics;
 using TokenService.Administration;
 using TokenService.Authentication;
 using TokenService.Commands;
@@ -46,7 +48,7 @@ public static class Program
             catch (Exception fault)
             {
                 await service.StopAsync();
-                throw new OperatorFaultException($"The service cannot listen where the setting urls says: {fault.Message}", fault);
+                throw fault as OperatorFaultException ?? new OperatorFaultException($"The service cannot listen where the setting urls says: {fault.Message}", fault);
             }
 
             await service.WaitForShutdownAsync();
@@ -87,16 +89,34 @@ public static class Program
         builder.Services.AddHostedService(_ => stop);
         builder.Services.AddKnownProxies(settings.KnownProxies);
         TlsCertificates.Use(builder, Logger, settings.TakesClientCertificates);
-        builder.Services.AddSingleton(services => new ConnectionTable(
-            WebServerLimits.MostConnections, TimeProvider.System, Logger(services).ConnectionsGaveWay));
+        builder.Services.AddSingleton(services => new Telemetry(services.GetRequiredService<IMeterFactory>(), settings.IsPostgreSql));
+        builder.Services.AddSingleton(services => new ConnectionTable(WebServerLimits.MostConnections, TimeProvider.System, count =>
+        {
+            Logger(services).ConnectionsGaveWay(count);
+            services.GetRequiredService<Telemetry>().ConnectionsGaveWay(count);
+        }));
+        TelemetryExport.Add(builder.Services, builder.Configuration, settings.ManagementUrl is not null);
+        if (settings.ManagementUrl is { } management)
+        {
+            builder.Services.AddHostedService(services => new ManagementListener(
+                management,
+                listener => listener.UseOpenTelemetryPrometheusScrapingEndpoint(services.GetRequiredService<MeterProvider>(), null, null, null, null),
+                services.GetRequiredService<ILoggerFactory>(),
+                Logger(services)));
+        }
+
         ConfigureHost(builder);
         builder.Logging.UseConsole(settings.Development);
         var app = builder.Build();
 
-        var (watch, logger) = (app.Services.GetRequiredService<StoreWatch>(), Logger(app.Services));
+        var (watch, telemetry, logger) = (app.Services.GetRequiredService<StoreWatch>(), app.Services.GetRequiredService<Telemetry>(), Logger(app.Services));
         var issuer = new Lazy<string>(() => settings.Issuer ?? FirstUrl(app), LazyThreadSafetyMode.PublicationOnly);
         var audiences = new Lazy<ImmutableArray<string>>(() => settings.AssertionAudiences(issuer.Value), LazyThreadSafetyMode.PublicationOnly);
-        var keySets = new ClientKeySets(clock, (uri, fault) => logger.KeysNotFetched(uri.AbsoluteUri, fault));
+        var keySets = new ClientKeySets(clock, (uri, fault) =>
+        {
+            telemetry.KeySetNotFetched();
+            logger.KeysNotFetched(uri.AbsoluteUri, fault);
+        });
         var replay = new ReplayStore(
             store.DataSource, clock, Telling("client assertions cannot be noted in the store", logger.AssertionsNotNoted));
         var uses = new CredentialUses(store.DataSource, clock, logger.UsesNotWritten);
@@ -104,7 +124,11 @@ public static class Program
         var addresses = new Lazy<ImmutableArray<Uri>>(
             () => [.. new[] { issuer.Value, settings.MtlsUrl }.OfType<string>().Select(url => new Uri(url + EndpointPaths.Token))], LazyThreadSafetyMode.PublicationOnly);
         var dpop = new DPoPProof(() => addresses.Value, new DPoPNonces(store.Protector()), replay);
-        Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign = (granted, key, now) => AccessTokenIssuer.Issue(granted, issuer.Value, key, now);
+        Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign = (granted, key, now) =>
+        {
+            using var signature = telemetry.Sign(key.Algorithm);
+            return AccessTokenIssuer.Issue(granted, issuer.Value, key, now);
+        };
 
         // While the store does not answer, nobody knows what was revoked elsewhere.
         var reuse = new TokenReuse(sign, (tokenId, expiresAt) => watch.Answers && !watch.Revoked.Contains(tokenId, expiresAt), clock);
@@ -124,8 +148,11 @@ public static class Program
             audit?.Note(new AuditRecord(AuditEvents.Overloaded, clock.GetUtcNow()) { Count = count });
         });
         var intake = new Intake(
-            watch, authenticator, admission, uses, settings.TakesClientCertificates ? new ClientCertificates(settings.KnownProxies) : null, clock);
-        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, audit, clock, logger);
+            watch, authenticator, admission, uses, settings.TakesClientCertificates ? new ClientCertificates(settings.KnownProxies) : null, telemetry, clock);
+        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, audit, telemetry, clock, logger);
+        store.Tell(telemetry.StoreUsed);
+        telemetry.Observe(new(
+            () => watch.Current.Registry.Clients.Count, now => watch.Current.Keys.Schedule.At(now), replay.Count, () => watch.Staleness, () => admission.Waiting, clock));
 
         stop.Use(app);
         if (settings.TakesClientCertificates)
@@ -135,12 +162,13 @@ public static class Program
 
         app.UseForwardedAddress();
         app.Services.GetRequiredService<ConnectionTable>().Watch(app);
+        app.UseRequestSpans(telemetry);
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(intake, grants, dpop, sign, reuse, refusals, clock, audit, logger),
-            new IntrospectionEndpoint(intake, liveness, () => issuer.Value, refusals),
-            new RevocationEndpoint(intake, revocations, () => issuer.Value, refusals, audit, logger),
+            new TokenEndpoint(intake, grants, dpop, sign, reuse, refusals, clock, audit, telemetry, logger),
+            new IntrospectionEndpoint(intake, liveness, () => issuer.Value, refusals, telemetry),
+            new RevocationEndpoint(intake, revocations, () => issuer.Value, refusals, audit, telemetry, logger),
             new DiscoveryEndpoint(
                 watch, grants, () => issuer.Value, settings.TakesClientCertificates ? new(authorities is not null, settings.MtlsUrl) : null, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>

@@ -23,7 +23,7 @@ public sealed class SettingsTests
         (settings.KeyRotation, settings.KeyPublishAhead, settings.JwksMaxAge).Should().Be((TimeSpan.FromDays(90), TimeSpan.FromDays(1), TimeSpan.FromHours(1)));
         (settings.MaxStaleness, settings.LongestStaleness).Should().Be((TimeSpan.FromHours(1), TimeSpan.FromHours(1)));
         settings.FailuresPerMinute.Should().Be(60);
-        (settings.ApplyFile, settings.MasterKeyFile, settings.ConnectionString).Should().Be((null, null, null));
+        (settings.ApplyFile, settings.MasterKeyFile, settings.ConnectionString, settings.ManagementUrl).Should().Be((null, null, null, null));
         (settings.AuditFile, settings.AuditRefuses).Should().Be((null, false));
     }
 
@@ -66,6 +66,14 @@ public sealed class SettingsTests
     [InlineData("AssertionAudience", "", "Issuer or IssuerOrTokenEndpoint")]
     [InlineData("RateLimit:FailuresPerMinute", "-1", "a whole number")]
     [InlineData("RateLimit:FailuresPerMinute", "many", "a whole number")]
+    [InlineData("Management:Url", "https://127.0.0.1:9464", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://127.0.0.1", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://127.0.0.1:0", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://127.0.0.1:65536", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://127.0.0.1:9464/metrics", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://user@127.0.0.1:9464", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "127.0.0.1:9464", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://127.0.0.1:9464;http://*:80", "an http URL with a port and nothing after it")]
     [InlineData("ForwardedHeaders:KnownProxies", "proxy.example.com", "IP addresses and networks")]
     [InlineData("ForwardedHeaders:KnownProxies", "*", "IP addresses and networks")]
     [InlineData("ForwardedHeaders:KnownProxies", "10.1", "IP addresses and networks")]
@@ -154,6 +162,7 @@ public sealed class SettingsTests
     [InlineData("TokenService:ForwardedHeaders:ForwardLimit")]
     [InlineData("TokenService:Mtls:CaFile")]
     [InlineData("TokenService:Audit:Path")]
+    [InlineData("TokenService:Management:Port")]
     public void An_unknown_setting_is_refused(string key)
     {
         var read = () => Read("/srv/tokens", (key, "x"));
@@ -176,6 +185,14 @@ public sealed class SettingsTests
     [InlineData("::ffff:192.0.2.1 ::ffff:10.0.0.0/104", "192.0.2.1/32 10.0.0.0/8")]
     public void Known_proxies_are_addresses_and_networks(string text, string read)
         => string.Join(' ', Read("/srv/tokens", ("TokenService:ForwardedHeaders:KnownProxies", text)).KnownProxies).Should().Be(read);
+
+    [Theory]
+    [InlineData("http://127.0.0.1:9464")]
+    [InlineData("http://[::1]:9464/")]
+    [InlineData("http://*:9464")]
+    [InlineData("http://metrics.internal:65535")]
+    public void Management_listens_at_an_http_address(string url)
+        => Read("/srv/tokens", ("TokenService:Management:Url", url)).ManagementUrl.Should().Be(url);
 
     [Fact]
     public void Known_proxies_may_be_an_array_too_and_a_text_goes_before_it()
@@ -208,11 +225,12 @@ public sealed class SettingsTests
     }
 
     internal static IEnumerable<string> Keys()
-        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit), nameof(SettingsSection.ForwardedHeaders), nameof(SettingsSection.Mtls), nameof(SettingsSection.Audit)])
+        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit), nameof(SettingsSection.ForwardedHeaders), nameof(SettingsSection.Mtls), nameof(SettingsSection.Audit), nameof(SettingsSection.Management)])
             .Concat(RateLimitSection.Keys.Select(key => $"{nameof(SettingsSection.RateLimit)}:{key}"))
             .Concat(ForwardedHeadersSection.Keys.Select(key => $"{nameof(SettingsSection.ForwardedHeaders)}:{key}"))
             .Concat(MtlsSection.Keys.Select(key => $"{nameof(SettingsSection.Mtls)}:{key}"))
-            .Concat(AuditSection.Keys.Select(key => $"{nameof(SettingsSection.Audit)}:{key}"));
+            .Concat(AuditSection.Keys.Select(key => $"{nameof(SettingsSection.Audit)}:{key}"))
+            .Concat(ManagementSection.Keys.Select(key => $"{nameof(SettingsSection.Management)}:{key}"));
 
     internal static Settings Read(string contentRoot, params (string Key, string Value)[] values) => Settings.Read(
         new ConfigurationBuilder()

@@ -13,10 +13,11 @@ namespace TokenService.Endpoints;
 /// <param name="admission">Says when a refusal for too much load is answered.</param>
 /// <param name="kept">Keeps each refusal for <c>explain</c>.</param>
 /// <param name="audit">Records each refusal; <see langword="null"/> where no record is kept.</param>
+/// <param name="telemetry">Counts them.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each refusal.</param>
 public sealed class Refusals(
-    FailureLimiter limiter, Admission admission, RefusalStore kept, AuditLog? audit, TimeProvider clock, ILogger logger)
+    FailureLimiter limiter, Admission admission, RefusalStore kept, AuditLog? audit, Telemetry telemetry, TimeProvider clock, ILogger logger)
 {
     // The longest that can be registered.
     private const int MaxClientIdLength = 256;
@@ -35,12 +36,14 @@ public sealed class Refusals(
             return;
         }
 
+        telemetry.Refused(RequestSpans.Route(http)!, OAuthError.Overloaded);
         await OAuthResults.Write(http, OAuthError.Overloaded, traceId);
     }
 
     private Task AnswerOne(HttpContext http, OAuthError error, string traceId)
     {
         error = Slowed(error, http).Withheld();
+        telemetry.Refused(RequestSpans.Route(http)!, error);
         var (path, address) = (http.Request.Path, $"{http.Connection.RemoteIpAddress}");
         if (error.Code == "slow_down")
         {

@@ -15,9 +15,10 @@ namespace TokenService.Endpoints;
 /// <param name="issuer">The issuer, known once the service listens.</param>
 /// <param name="refusals">Answers what is refused.</param>
 /// <param name="audit">Records each token that was revoked; <see langword="null"/> where no record is kept.</param>
+/// <param name="telemetry">Counts the others.</param>
 /// <param name="logger">Told of each token that was revoked.</param>
 public sealed class RevocationEndpoint(
-    Intake intake, RevocationStore revocations, Func<string> issuer, Refusals refusals, AuditLog? audit, ILogger logger)
+    Intake intake, RevocationStore revocations, Func<string> issuer, Refusals refusals, AuditLog? audit, Telemetry telemetry, ILogger logger)
 {
     private static readonly TimeSpan s_storeRetry = TimeSpan.FromSeconds(1);
 
@@ -31,6 +32,7 @@ public sealed class RevocationEndpoint(
             return;
         }
 
+        telemetry.Answered(RequestSpans.Route(http)!);
         OAuthResults.WriteNothing(http);
     }
 

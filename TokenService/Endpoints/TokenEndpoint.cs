@@ -24,6 +24,7 @@ namespace TokenService.Endpoints;
 /// <param name="refusals">Answers what is refused.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="audit">Records each token; <see langword="null"/> where none is kept.</param>
+/// <param name="telemetry">Counts the others.</param>
 /// <param name="logger">Told of each outcome.</param>
 public sealed class TokenEndpoint(
     Intake intake,
@@ -34,6 +35,7 @@ public sealed class TokenEndpoint(
     Refusals refusals,
     TimeProvider clock,
     AuditLog? audit,
+    Telemetry telemetry,
     ILogger logger)
 {
     private static readonly TimeSpan s_auditRetry = TimeSpan.FromSeconds(1);
@@ -55,6 +57,7 @@ public sealed class TokenEndpoint(
             return;
         }
 
+        telemetry.Answered(RequestSpans.Route(http)!);
         await OAuthResults.Write(http, token);
     }
 
@@ -115,6 +118,7 @@ public sealed class TokenEndpoint(
         var key = snapshot.Keys.SigningAt(now);
         var given = granted.Reuse is null ? null : await turn.While(reuse.Take(granted, snapshot, key, now));
         var token = given?.Response ?? sign(granted, key, now);
+        telemetry.TokenGiven(grant.GrantType, given is { IsReused: true });
         if (audit is null && !logger.IsEnabled(LogLevel.Debug))
         {
             return token;

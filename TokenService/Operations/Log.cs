@@ -113,6 +113,10 @@ public static partial class Log
     [LoggerMessage(61, LogLevel.Error, "The TLS certificate in {file} with the key in {keyFile} cannot be used; the one before it stays in use. {fault}")]
     public static partial void CertificateNotTakenUp(this ILogger logger, string file, string keyFile, string fault);
 
+    /// <summary>What operators ask for is answered, beside the addresses of the service.</summary>
+    [LoggerMessage(3, LogLevel.Information, "Management listens at {url}.")]
+    public static partial void ManagementListens(this ILogger logger, string url);
+
     /// <summary>The service ends, and has not written all.</summary>
     [LoggerMessage(62, LogLevel.Warning, "The store does not take what is left to write; the service ends without it. No token and no revocation depends on it.")]
     public static partial void EndsUnwritten(this ILogger logger);

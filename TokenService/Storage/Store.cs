@@ -45,6 +45,10 @@ public sealed class Store : IDisposable
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     public KeyProtector Protector() => StoreTransaction.Read(_dataSource, _masterKey.For);
 
+    /// <summary>Has each transaction told of from now on.</summary>
+    /// <param name="used">Told <c>read</c> or <c>write</c>, how long it took, and the kind of its fault, from a closed set, if it had one.</param>
+    public void Tell(Action<string, TimeSpan, string?> used) => _dataSource.Used = used;
+
     /// <summary>The refusals that are kept under a trace id, the oldest first.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     public IReadOnlyList<Refusal> FindRefusals(string traceId) => RefusalStore.Find(_dataSource, traceId);
