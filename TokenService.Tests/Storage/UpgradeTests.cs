@@ -53,8 +53,7 @@ public sealed class UpgradeTests(ITestOutputHelper output) : IDisposable
     [NeedsFact(PreviousBuild.Programs, PreviousBuild.InstalledBy)]
     public async Task The_build_before_and_this_one_serve_side_by_side_and_take_turns_without_a_failed_request()
     {
-        using var previous = await PreviousBuild.Of(Previous);
-        Cli[] clis = [new(_folder) { Program = previous.Program }, new(_folder)];
+        Cli[] clis = [new(_folder) { Program = await PreviousBuild.Of(Previous) }, new(_folder)];
         ReplicaSet.Succeeded(await clis[0].Run("apply", _folder.Write("applied.json", Ledger.File)));
         var old = await clis[0].Serve(_ports[0], Settings);
         using var end = new CancellationTokenSource();
