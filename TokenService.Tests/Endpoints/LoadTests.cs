@@ -46,7 +46,7 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
         await Load(16, TimeSpan.FromSeconds(2));
 
         var lone = await Load(1, TimeSpan.FromSeconds(3));
-        var (capacity, capacityCost) = await Measured(program, () => Load(16, TimeSpan.FromSeconds(5)));
+        var (capacity, costBefore) = await Measured(program, () => Load(16, TimeSpan.FromSeconds(5)));
         var memory = Resident(program);
         var rate = times * capacity.Rate(200);
         var (overload, overloadCost) = await Measured(program, () => Load(400, duration, rate));
@@ -54,7 +54,11 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
         await Task.Delay(1000);
         var after = await Load(1, TimeSpan.FromSeconds(1));
 
-        output.WriteLine($"alone {lone}\ncapacity {capacity}, {capacityCost:0} µs each\n{times} times ({rate:0}/s) {overload}, {overloadCost:0} µs each");
+        // Before and after it: a shared machine is faster at one time than at another.
+        var (_, costAfter) = await Measured(program, () => Load(16, TimeSpan.FromSeconds(5)));
+        var capacityCost = (costBefore + costAfter) / 2;
+
+        output.WriteLine($"alone {lone}\ncapacity {capacity}, {costBefore:0} µs each, and {costAfter:0} afterwards\n{times} times ({rate:0}/s) {overload}, {overloadCost:0} µs each");
         output.WriteLine($"refused: median {overload.Percentile(503, 50):0.0} ms; {capacityCost / overloadCost:0.00} of the processor for tokens; memory {memory} kB, then {memoryAfter} kB; afterwards {after}");
         using (new AssertionScope())
         {
