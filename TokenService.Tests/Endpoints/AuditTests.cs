@@ -272,6 +272,9 @@ public sealed class AuditTests : IDisposable
             var due = acknowledged.Where(token => token.At < killed - TimeSpan.FromMilliseconds(500)).ToList();
             due.Should().HaveCountGreaterThan(round);
             due.Should().OnlyContain(token => recorded.Contains(token.TokenId));
+
+            // What was on its way may be lost with the process, and is not looked for after the next one.
+            acknowledged.RemoveAll(token => !due.Contains(token));
         }
 
         (await Verify()).Output.Should().Contain("Runs of the service without an end: 3");

@@ -26,7 +26,7 @@ public static class TelemetryExport
     [
         ("Microsoft.AspNetCore.Hosting", ["http.server.request.duration"]),
         ("Microsoft.AspNetCore.Server.Kestrel", ["kestrel.active_connections"]),
-        ("System.Runtime", ["dotnet.process.cpu.time", "dotnet.process.memory.working_set", "dotnet.gc.pause.time", "dotnet.thread_pool.queue.length"]),
+        ("System.Runtime", ["dotnet.process.cpu.time", "dotnet.process.memory.working_set", "dotnet.gc.pause.time"]),
     ];
 
     /// <summary>Sets it up.</summary>
