@@ -79,7 +79,16 @@ public sealed class TokenReuseTests : IDisposable
             (nameof(GrantedToken.Audience), s_granted with { Audience = ["urn:a"] }),
             (nameof(GrantedToken.Lifetime), s_granted with { Lifetime = TimeSpan.FromSeconds(601) }),
             (nameof(GrantedToken.Reuse), s_granted with { Reuse = TimeSpan.FromSeconds(59) }),
+            (nameof(GrantedToken.Confirmation), s_granted with { Confirmation = new() { Jkt = "k" } }),
+            (nameof(GrantedToken.Confirmation), s_granted with { Confirmation = new() { X5tS256 = "k" } }),
         };
+        var bound = s_granted with { Confirmation = new() { Jkt = "k", X5tS256 = "x" } };
+        (bound == s_granted with { Confirmation = new() { Jkt = "k", X5tS256 = "x" } }).Should().BeTrue();
+        foreach (var other in (Confirmation[])[new() { Jkt = "K", X5tS256 = "x" }, new() { Jkt = "k", X5tS256 = "X" }, new() { Jkt = "x", X5tS256 = "k" }])
+        {
+            bound.Should().NotBe(s_granted with { Confirmation = other });
+        }
+
         others.Should().OnlyContain(other => other.Token != s_granted);
         others.Select(other => other.Member).Distinct().Should().BeEquivalentTo(typeof(GrantedToken).GetProperties().Select(property => property.Name));
     }
