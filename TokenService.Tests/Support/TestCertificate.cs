@@ -48,6 +48,7 @@ internal sealed record TestCertificate(string Chain, string Key, string Root)
         return request;
     }
 
+    // Within the time of the signer, whose clock was a moment earlier.
     private static X509Certificate2 Sign(CertificateRequest request, X509Certificate2 signer)
-        => request.Create(signer, DateTimeOffset.UtcNow.AddYears(-5), DateTimeOffset.UtcNow.AddYears(5), RandomNumberGenerator.GetBytes(8));
+        => request.Create(signer, new DateTimeOffset(signer.NotBefore).AddDays(1), new DateTimeOffset(signer.NotAfter).AddDays(-1), RandomNumberGenerator.GetBytes(8));
 }
