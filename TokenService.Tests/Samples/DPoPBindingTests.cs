@@ -3,6 +3,7 @@ using System.Linq;
 using System.Net.Http;
 using System.Security.Cryptography;
 using System.Text;
+using System.Text.Json.Nodes;
 using System.Threading.Tasks;
 using FluentAssertions;
 using Microsoft.IdentityModel.Tokens;
@@ -53,6 +54,28 @@ public sealed class DPoPBindingTests
         await Refuses("with an unsigned proof", "DPoP", token, Draft(key).WithHeader("alg", "none").Signed(_ => []));
         await Refuses("with a proof that another key signed", "DPoP", token, Draft(key).SignedBy(another));
         await Refuses("with an HMAC under the public key", "DPoP", token, Draft(key).WithHeader("alg", "HS256").Signed(content => AssertionDraft.Mac("HS256", Encoding.ASCII.GetBytes(key.PublicPem), content)));
+        var (rsa, thief) = (ClientKeyPair.OfRsa(), RSA.Create(2048));
+        var bound = await Token(rsa, "RS256");
+        (await Get("DPoP", bound, Rsa().SignedBy(rsa, "RS256"))).Status.Should().Be(200);
+        using var certificate = TestAuthority.SelfSigned("CN=thief", thief);
+        var jwk = rsa.Jwk(null);
+        jwk["x5c"] = new JsonArray(Convert.ToBase64String(certificate.RawData));
+        foreach (var algorithm in (string[])["RS256", "RS384", "PS256"])
+        {
+            await Refuses("with the key of a certificate that stands in the jwk of the right key", "DPoP", bound, Rsa().WithHeader("jwk", jwk.DeepClone()).WithHeader("alg", algorithm).Signed(content => thief.SignData(
+                content, algorithm == "RS384" ? HashAlgorithmName.SHA384 : HashAlgorithmName.SHA256, algorithm == "PS256" ? RSASignaturePadding.Pss : RSASignaturePadding.Pkcs1)));
+        }
+
+        // Another server, that was given both and passes them on, writes its own name where the client has called it.
+        using (var relayed = new HttpRequestMessage(HttpMethod.Get, documents))
+        {
+            relayed.Headers.Host = "evil.example";
+            relayed.Headers.TryAddWithoutValidation("Authorization", $"DPoP {token}");
+            relayed.Headers.TryAddWithoutValidation("DPoP", Draft(key).With("htu", "http://evil.example/documents").SignedBy(key));
+            using var answer = await service.Http.SendAsync(relayed);
+            ((int)answer.StatusCode).Should().Be(401, "the address is the API's own, whatever the request says");
+        }
+
         await Refuses("with garbage", "DPoP", token, "a.b.c");
         await Refuses("an unbound token by DPoP", "DPoP", unbound, Draft(key).With("ath", Hash(unbound)).SignedBy(key));
 
@@ -70,12 +93,14 @@ public sealed class DPoPBindingTests
 
         AssertionDraft Draft(ClientKeyPair by) => DPoPClients.Draft(by, "ES256", documents, DateTimeOffset.UtcNow, null).With("htm", "GET").With("ath", Hash(token));
 
+        AssertionDraft Rsa() => DPoPClients.Draft(rsa, "RS256", documents, DateTimeOffset.UtcNow, null).With("htm", "GET").With("ath", Hash(bound));
+
         string Proof(ClientKeyPair by) => Draft(by).SignedBy(by);
 
         static string Hash(string of) => Base64UrlEncoder.Encode(SHA256.HashData(Encoding.ASCII.GetBytes(of)));
 
-        async Task<string> Token(ClientKeyPair by)
-            => (await service.TokenWith(DPoPClients.Free, "grant_type=client_credentials", service.Draft(by, DateTimeOffset.UtcNow, await service.Nonce()).SignedBy(by))).AccessToken;
+        async Task<string> Token(ClientKeyPair by, string algorithm = "ES256")
+            => (await service.TokenWith(DPoPClients.Free, "grant_type=client_credentials", service.Draft(by, DateTimeOffset.UtcNow, await service.Nonce(), algorithm).SignedBy(by, algorithm))).AccessToken;
 
         async Task Refuses(string name, string scheme, string sent, params string[] proofs)
         {

@@ -3,6 +3,9 @@ using System.Collections.Concurrent;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using Microsoft.AspNetCore.Hosting.Server;
+using Microsoft.AspNetCore.Hosting.Server.Features;
+using Microsoft.AspNetCore.Http.Features;
 using Microsoft.IdentityModel.JsonWebTokens;
 using Microsoft.IdentityModel.Tokens;
 
@@ -13,8 +16,9 @@ namespace CatalogApi;
 /// Each is good once.
 /// </summary>
 /// <remarks>The used ones are kept in memory: where the API runs several times, they belong into a store that all of them have.</remarks>
+/// <param name="address">Where clients reach the API, such as https://api.example.com; <see langword="null"/> where it is where it listens.</param>
 /// <param name="clock">The clock.</param>
-internal sealed class DPoPBinding(TimeProvider clock)
+internal sealed class DPoPBinding(string? address, TimeProvider clock)
 {
     private const string Scheme = "DPoP ";
 
@@ -82,13 +86,13 @@ internal sealed class DPoPBinding(TimeProvider clock)
         }
     }
 
-    // With its thumbprint (RFC 7638) as its kid: what the sender calls it does not count.
+    // Without a certificate: the library would verify with the key of that, and the thumbprint is of the other one. With its thumbprint (RFC 7638) as its kid: what the sender calls it does not count.
     private static JsonWebKey? ReadKey(JsonWebToken proof)
     {
         try
         {
             if (!proof.TryGetHeaderValue<JsonElement>("jwk", out var jwk) || jwk.ValueKind != JsonValueKind.Object
-                || new JsonWebKey(jwk.GetRawText()) is not { Kty: "EC" or "RSA", HasPrivateKey: false } key)
+                || new JsonWebKey(jwk.GetRawText()) is not { Kty: "EC" or "RSA", HasPrivateKey: false, X5c.Count: 0 } key)
             {
                 return null;
             }
@@ -105,11 +109,15 @@ internal sealed class DPoPBinding(TimeProvider clock)
     private static bool Is(JsonWebToken proof, string claim, string value)
         => proof.TryGetPayloadValue<string>(claim, out var sent) && string.Equals(sent, value, StringComparison.Ordinal);
 
-    // Without query and fragment. Behind a proxy, the forwarded headers must have been read before.
-    private static bool IsThisAddress(JsonWebToken proof, HttpRequest request)
-        => proof.TryGetPayloadValue<string>("htu", out var sent) && Uri.TryCreate(sent, UriKind.Absolute, out var address)
-            && Uri.TryCreate($"{request.Scheme}://{request.Host}{request.PathBase}{request.Path}", UriKind.Absolute, out var own)
-            && Uri.Compare(address, own, UriComponents.SchemeAndServer | UriComponents.Path, UriFormat.UriEscaped, StringComparison.Ordinal) == 0;
+    // Without query and fragment. Never by the Host of the request: a server that was given token and proof could pass both on with its own name there.
+    private bool IsThisAddress(JsonWebToken proof, HttpRequest request)
+        => proof.TryGetPayloadValue<string>("htu", out var text) && Uri.TryCreate(text, UriKind.Absolute, out var sent) && sent.UserInfo.Length == 0
+            && Addresses(request).Any(server => Uri.TryCreate($"{server.TrimEnd('/')}{request.PathBase}{request.Path}", UriKind.Absolute, out var own)
+                && Uri.Compare(sent, own, UriComponents.SchemeAndServer | UriComponents.Path, UriFormat.UriEscaped, StringComparison.Ordinal) == 0);
+
+    private IEnumerable<string> Addresses(HttpRequest request) => address is not null
+        ? [address]
+        : request.HttpContext.RequestServices.GetRequiredService<IServer>().Features.GetRequiredFeature<IServerAddressesFeature>().Addresses;
 
     private bool IsFirstUse((string Key, string Id) use, DateTimeOffset now)
     {

@@ -1,10 +1,11 @@
+using System.Security.Cryptography.X509Certificates;
 using CatalogApi;
 using Microsoft.AspNetCore.Authentication.JwtBearer;
 using Microsoft.AspNetCore.Server.Kestrel.Https;
 
 var builder = WebApplication.CreateBuilder(args);
 string[] scopes = ["catalog.search", "catalog.read"];
-var binding = new TokenBinding(new DPoPBinding(TimeProvider.System));
+var binding = new TokenBinding(new DPoPBinding(builder.Configuration["Address"], TimeProvider.System));
 var resource = new ProtectedResource(builder.Configuration["Audience"]!, builder.Configuration["Issuer"]!, scopes);
 
 // Asked for, and any is taken: what counts is that a token that is bound to a certificate comes with that one.
@@ -12,6 +13,13 @@ builder.WebHost.ConfigureKestrel(kestrel => kestrel.ConfigureHttpsDefaults(https
 {
     https.ClientCertificateMode = ClientCertificateMode.AllowCertificate;
     https.AllowAnyClientCertificate();
+
+    // Nothing is fetched from where a stranger's certificate says.
+    https.OnAuthenticate = (_, tls) => tls.CertificateChainPolicy = new X509ChainPolicy
+    {
+        DisableCertificateDownloads = true,
+        RevocationMode = X509RevocationMode.NoCheck,
+    };
 }));
 
 // The keys and the issuer come from the discovery document under the authority; the API itself never calls the token service again
