@@ -84,7 +84,7 @@ public static class Program
         var stop = new GracefulStop(settings.Development ? TimeSpan.Zero : GracefulStop.Drain);
         builder.Services.AddHealthChecks().AddCheck("stop", stop);
         builder.Services.AddHostedService(_ => stop);
-        builder.Services.AddKnownProxies(settings.KnownProxies);
+        builder.AddKnownProxies(settings.KnownProxies);
         TlsCertificates.Use(builder, Logger, settings.TakesClientCertificates);
         builder.Services.AddSingleton(services => new ConnectionTable(
             WebServerLimits.MostConnections, TimeProvider.System, Logger(services).ConnectionsGaveWay));
@@ -102,7 +102,7 @@ public static class Program
         var authenticator = new ClientAuthenticator(new ClientAssertionProof(() => audiences.Value, keySets, replay), new ClientCertificateProof(authorities, keySets));
         var addresses = new Lazy<ImmutableArray<Uri>>(
             () => [.. new[] { issuer.Value, settings.MtlsUrl }.OfType<string>().Select(url => new Uri(url + EndpointPaths.Token))], LazyThreadSafetyMode.PublicationOnly);
-        var dpop = new DPoPProof(() => addresses.Value, new DPoPNonces(store.Protector()), replay);
+        var dpop = new DPoPProof(() => addresses.Value, new DPoPNonces(() => store.Protector), replay);
         Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign = (granted, key, now) => AccessTokenIssuer.Issue(granted, issuer.Value, key, now);
 
         // While the store does not answer, nobody knows what was revoked elsewhere.

@@ -74,6 +74,7 @@ public sealed class CertificateNameTests
     [InlineData(CertificateName.SanIp, "192.0.2.7", null)]
     [InlineData(CertificateName.SanIp, "2001:db8::7", null)]
     [InlineData(CertificateName.SanIp, "10.1", "must be an IP address")]
+    [InlineData(CertificateName.SanIp, "010.0.0.1", "must be an IP address")]
     [InlineData(CertificateName.SanIp, "fe80::1%eth0", "must be an IP address")]
     [InlineData(CertificateName.SanEmail, "indexer@example.com", null)]
     [InlineData(CertificateName.SanEmail, "indexer", "must be an email address")]

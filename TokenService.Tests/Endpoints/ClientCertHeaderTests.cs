@@ -1,6 +1,10 @@
 using System;
+using System.Globalization;
 using System.Linq;
 using System.Net.Http;
+using System.Security.Cryptography;
+using System.Security.Cryptography.X509Certificates;
+using System.Text;
 using System.Threading.Tasks;
 using FluentAssertions;
 using Microsoft.IdentityModel.JsonWebTokens;
@@ -87,6 +91,82 @@ public sealed class ClientCertHeaderTests
 
         (await Ask(tls, "dns", ("Client-Cert", Field(certificate.RawData)))).Status.Should().Be(401);
         (await Ask(tls, "dns", ("Client-Cert", "malformed"))).Status.Should().Be(401);
+    }
+
+    [Fact]
+    public async Task What_cannot_be_read_in_a_certificate_is_refused_as_any_wrong_one_is_and_a_strange_name_harms_nobody_whose_key_counts()
+    {
+        await using var tls = await MutualTlsService.StartBehindProxy(Known);
+
+        // An at sign is none of the characters of a PrintableString (X.680), and .NET reads such a name not at all.
+        var strange = new X500DistinguishedName([0x30, 0x0E, 0x31, 0x0C, 0x30, 0x0A, 0x06, 0x03, 0x55, 0x04, 0x0A, 0x13, 0x03, 0x61, 0x40, 0x62]);
+        using var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
+        var (own, other) = (TestAuthority.SelfSigned(strange, tls.OwnKey), TestAuthority.SelfSigned(strange, key));
+        foreach (var (id, der) in ((string, byte[])[])
+        [
+            ("nobody", other.RawData),
+            ("dns", other.RawData),
+            ("self", other.RawData),
+            ("dn", tls.Root.Issue(strange).RawData),
+            ("self", WithTime(TestAuthority.SelfSigned("CN=x", tls.OwnKey), "26010100000aZ")),
+            ("dns", WithTime(tls.Root.Issue("CN=x", names => names.AddDnsName("indexer.example.com")), "26010100000aZ")),
+            ("dns", tls.Root.Issue("CN=x", extension: new X509Extension("1.3.6.1.5.5.7.1.14", [0x30, 0x0C, 0x30, 0x0A, 0x06, 0x08, 0x2B, 6, 1, 5, 5, 7, 21, 1], critical: true)).RawData),
+        ])
+        {
+            var answer = await Ask(tls, id, ("Client-Cert", Field(der)));
+
+            (answer.Status, answer.Error).Should().Be((401, "invalid_client"), "{0}: {1}", id, answer.Body);
+        }
+
+        (await Ask(tls, "self", ("Client-Cert", Field(own.RawData)))).Status.Should().Be(200, "its key is what counts");
+    }
+
+    [Fact]
+    public async Task A_key_that_is_dear_to_verify_with_is_looked_at_neither_in_the_certificate_nor_in_its_chain()
+    {
+        await using var tls = await MutualTlsService.StartBehindProxy(Known);
+        var right = tls.Root.Issue("CN=x", names => names.AddDnsName("indexer.example.com"));
+        var (length, exponent) = (Dear(16_384 / 8, [1, 0, 1]), Dear(3072 / 8, [0x7F, .. Enumerable.Repeat((byte)0xFF, 63)]));
+
+        (await Ask(tls, "dns", ("Client-Cert", Field(right.RawData)))).Status.Should().Be(200);
+        foreach (var dear in (byte[][])[length, exponent])
+        {
+            foreach (var headers in ((string, string)[][])
+            [
+                [("Client-Cert", Field(dear))],
+                [("Client-Cert", Field(right.RawData)), ("Client-Cert-Chain", Field(dear))],
+            ])
+            {
+                var answer = await Ask(tls, "dns", headers);
+
+                (answer.Status, answer.Error).Should().Be((401, "invalid_client"));
+                (await tls.Reason(answer)).Expected.Should().Be("certificates with keys of usual lengths");
+            }
+        }
+
+        byte[] Dear(int bytes, byte[] exponent)
+        {
+            using var rsa = RSA.Create(new RSAParameters { Modulus = [.. Enumerable.Repeat((byte)0xFF, bytes)], Exponent = exponent });
+            return tls.Root.Issue("CN=x", rsa, names => names.AddDnsName("indexer.example.com")).RawData;
+        }
+    }
+
+    [Fact]
+    public async Task The_framework_s_own_switch_for_forwarded_headers_changes_nothing()
+    {
+        await using var tls = await MutualTlsService.StartBehindProxy(Known, "--ForwardedHeaders_Enabled=true");
+        var certificate = Field(tls.Root.Issue("CN=x", names => names.AddDnsName("bound.example.com")).RawData);
+
+        (await Ask(tls, "bound", ("Client-Cert", certificate), ("X-Forwarded-For", "203.0.113.9"))).Status.Should().Be(200);
+    }
+
+    // The end of its validity, in as many bytes: nobody asks for the signature over it.
+    private static byte[] WithTime(X509Certificate2 certificate, string time)
+    {
+        var der = certificate.RawData;
+        var end = Encoding.ASCII.GetBytes(certificate.NotAfter.ToUniversalTime().ToString("yyMMddHHmmss'Z'", CultureInfo.InvariantCulture));
+        Encoding.ASCII.GetBytes(time).CopyTo(der, der.AsSpan().IndexOf(end));
+        return der;
     }
 
     private static string Field(byte[] der) => $":{Convert.ToBase64String(der)}:";

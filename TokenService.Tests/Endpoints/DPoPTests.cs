@@ -136,6 +136,26 @@ public sealed class DPoPTests : IDisposable
     }
 
     [Fact]
+    [Trait("Storage", "Sqlite")]
+    [Trait("Host", "InProcess")]
+    public async Task With_another_master_key_all_go_on_with_nonces_under_that_one()
+    {
+        await using var service = await Start();
+        var before = await service.Nonce();
+        var rewrapped = await new Cli(_folder).Run(
+            "keys", "rewrap", "--new-master-key", _folder.Write("new.key", Convert.ToBase64String(RandomNumberGenerator.GetBytes(32))));
+        rewrapped.ExitCode.Should().Be(0, rewrapped.Error);
+        await service.Refresh();
+        await using var replica = await Start();
+
+        (await service.TokenWith(Free, Ask, Proof(service, before))).Error.Should().Be("use_dpop_nonce", "whoever has the old key makes no nonces");
+        foreach (var (one, other) in ((RunningService, RunningService)[])[(service, replica), (replica, service)])
+        {
+            (await other.TokenWith(Free, Ask, Proof(other, await one.Nonce()))).Status.Should().Be(200);
+        }
+    }
+
+    [Fact]
     public async Task A_proof_that_breaks_a_rule_gets_no_token()
     {
         await using var service = await Start();

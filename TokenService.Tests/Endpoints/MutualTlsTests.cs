@@ -124,6 +124,18 @@ public sealed class MutualTlsTests(MutualTlsTests.Fixture fixture) : IClassFixtu
     }
 
     [Fact]
+    public async Task A_connection_may_bring_32_KiB_of_certificates_beside_the_clients_own_and_no_more()
+    {
+        var (fits, beyond) = (Under(31 * 1024), Under(33 * 1024));
+
+        (await Tls.Token(fits.Issue("CN=x", names => names.AddDnsName("indexer.example.com")), "client_id=dns", fits.Certificate)).Status.Should().Be(200);
+        var ask = () => Tls.Token(beyond.Issue("CN=x", names => names.AddDnsName("indexer.example.com")), "client_id=dns", beyond.Certificate);
+        await ask.Should().ThrowAsync<HttpRequestException>("what stays with each connection is bounded");
+
+        TestAuthority Under(int bytes) => Tls.Root.Intermediate("large", new X509Extension("1.3.6.1.4.1.99999.1", new byte[bytes], critical: false));
+    }
+
+    [Fact]
     public async Task A_bound_token_names_the_certificate_and_introspection_tells_it()
     {
         var certificate = Bound();

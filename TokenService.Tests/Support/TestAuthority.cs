@@ -25,10 +25,12 @@ internal sealed class TestAuthority
         return new(request.CreateSelfSigned(DateTimeOffset.UtcNow.AddYears(-6), DateTimeOffset.UtcNow.AddYears(6)));
     }
 
-    public TestAuthority Intermediate(string name)
+    public TestAuthority Intermediate(string name, params X509Extension[] extensions)
     {
         var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
-        return new(Sign(Authority(name, key), DateTimeOffset.UtcNow.AddYears(-5), DateTimeOffset.UtcNow.AddYears(5)).CopyWithPrivateKey(key));
+        var request = Authority(name, key);
+        Array.ForEach(extensions, request.CertificateExtensions.Add);
+        return new(Sign(request, DateTimeOffset.UtcNow.AddYears(-5), DateTimeOffset.UtcNow.AddYears(5)).CopyWithPrivateKey(key));
     }
 
     /// <summary>A client's certificate, good for a year around now unless said otherwise, with its key.</summary>
@@ -46,6 +48,23 @@ internal sealed class TestAuthority
         var key = ECDsa.Create(ECCurve.NamedCurves.nistP256);
         return Sign(Client(subject, key, null, ForClients), DateTimeOffset.UtcNow.AddMonths(-6), DateTimeOffset.UtcNow.AddMonths(6)).CopyWithPrivateKey(key);
     }
+
+    /// <summary>The same with an extension that no other has.</summary>
+    public X509Certificate2 Issue(string subject, X509Extension extension)
+    {
+        var request = Client(new X500DistinguishedName(subject), ECDsa.Create(ECCurve.NamedCurves.nistP256), null, ForClients);
+        request.CertificateExtensions.Add(extension);
+        return Sign(request, DateTimeOffset.UtcNow.AddMonths(-6), DateTimeOffset.UtcNow.AddMonths(6));
+    }
+
+    /// <summary>The same for a public key of which nobody has the private one.</summary>
+    public X509Certificate2 Issue(string subject, RSA key, Action<SubjectAlternativeNameBuilder> names)
+        => Client(new X500DistinguishedName(subject), key, names, ForClients).Create(
+            _certificate.SubjectName, X509SignatureGenerator.CreateForECDsa(_certificate.GetECDsaPrivateKey()!), DateTimeOffset.UtcNow.AddMonths(-6), DateTimeOffset.UtcNow.AddMonths(6), [1, 2, 3]);
+
+    /// <summary>A certificate with a name whose parts are of this test's making, that its own key signs.</summary>
+    public static X509Certificate2 SelfSigned(X500DistinguishedName subject, ECDsa key)
+        => Client(subject, key, null, ForClients).CreateSelfSigned(DateTimeOffset.UtcNow.AddMonths(-6), DateTimeOffset.UtcNow.AddMonths(6));
 
     /// <summary>A certificate that its own key signs.</summary>
     public static X509Certificate2 SelfSigned(

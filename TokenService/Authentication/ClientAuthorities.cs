@@ -13,6 +13,13 @@ public sealed class ClientAuthorities
     private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
     private const int MaxBytes = 1 << 20;
 
+    // Beyond what anybody uses, and far below what makes a verification dear.
+    private const int MaxRsaBits = 8192;
+    private const int MaxExponentBytes = 8;
+
+    private static readonly FailedCheck s_unreadable = new("client_certificate", "a certificate that can be read", "one with a malformed time or extension");
+    private static readonly FailedCheck s_dearKey = new("client_certificate", "certificates with keys of usual lengths", "one with a longer key, or such a one beside it");
+
     private readonly X509Certificate2Collection _certificates;
 
     private ClientAuthorities(X509Certificate2Collection certificates) => _certificates = certificates;
@@ -50,6 +57,7 @@ public sealed class ClientAuthorities
     /// <returns>The check that failed, or <see langword="null"/>.</returns>
     public FailedCheck? Fault(ClientCertificate sent, DateTimeOffset now)
     {
+        // Their form was checked when the TLS connection, or the header, was read.
         var others = sent.Others.Select(X509CertificateLoader.LoadCertificate).ToArray();
         using var chain = new X509Chain
         {
@@ -66,11 +74,20 @@ public sealed class ClientAuthorities
         chain.ChainPolicy.ApplicationPolicy.Add(new Oid(ClientAuthentication));
         try
         {
+            if (IsDear(sent.Certificate) || Array.Exists(others, IsDear))
+            {
+                return s_dearKey;
+            }
+
             return chain.Build(sent.Certificate) ? null : Validity(sent.Certificate, now) ?? new(
                 "client_certificate",
                 "a certificate for clients under the authorities of the service (TokenService:Mtls:ClientCaFile)",
-                $"one of {Printable.Quote(sent.Certificate.SubjectName.Name)} by {Printable.Quote(sent.Certificate.IssuerName.Name)}: " +
+                $"one of {ClientCertificate.Words(sent.Certificate.SubjectName)} by {ClientCertificate.Words(sent.Certificate.IssuerName)}: " +
                 string.Join(", ", chain.ChainStatus.Select(status => status.Status).Distinct()));
+        }
+        catch (CryptographicException)
+        {
+            return s_unreadable;
         }
         finally
         {
@@ -86,8 +103,24 @@ public sealed class ClientAuthorities
     /// <param name="now">The time of the request.</param>
     /// <returns>The check that failed, or <see langword="null"/>.</returns>
     public static FailedCheck? Validity(X509Certificate2 certificate, DateTimeOffset now)
-        => new DateTimeOffset(certificate.NotBefore) <= now && now <= new DateTimeOffset(certificate.NotAfter) ? null : new(
-            "client_certificate",
-            "a certificate that is valid now",
-            FormattableString.Invariant($"one that is valid from {certificate.NotBefore.ToUniversalTime():u} to {certificate.NotAfter.ToUniversalTime():u}"));
+    {
+        try
+        {
+            return new DateTimeOffset(certificate.NotBefore) <= now && now <= new DateTimeOffset(certificate.NotAfter) ? null : new(
+                "client_certificate",
+                "a certificate that is valid now",
+                FormattableString.Invariant($"one that is valid from {certificate.NotBefore.ToUniversalTime():u} to {certificate.NotAfter.ToUniversalTime():u}"));
+        }
+        catch (CryptographicException)
+        {
+            return s_unreadable;
+        }
+    }
+
+    // Whoever sends it need not have the private key of an issuer that it made up.
+    private static bool IsDear(X509Certificate2 certificate)
+    {
+        using var rsa = certificate.GetRSAPublicKey();
+        return rsa is not null && (rsa.KeySize > MaxRsaBits || rsa.ExportParameters(includePrivateParameters: false).Exponent!.Length > MaxExponentBytes);
+    }
 }

@@ -92,6 +92,6 @@ public sealed class ClientCertificateProof(ClientAuthorities? authorities, Clien
         Result<string> Find(ImmutableArray<ClientKey> keys) => keys.FirstOrDefault(key => key.IsOf(sent.Certificate)) is { } key
             ? key.Credential
             : OAuthError.InvalidClient(client.ClientId, new(
-                client.JwksUri is null ? "jwks" : "jwks_uri", "a certificate with one of its keys", $"one of {Printable.Quote(sent.Certificate.SubjectName.Name)} with another key"));
+                client.JwksUri is null ? "jwks" : "jwks_uri", "a certificate with one of its keys", $"one of {ClientCertificate.Words(sent.Certificate.SubjectName)} with another key"));
     }
 }

@@ -11,8 +11,8 @@ namespace TokenService.Authentication;
 /// The nonces that DPoP proofs must have (RFC 9449 §8): a proof that somebody has made in advance, or has found, is of no use a few minutes later.
 /// </summary>
 /// <remarks>A nonce is the time that it was made at, encrypted under the master key. So each replica takes those of all others, and nothing is kept.</remarks>
-/// <param name="protector">Encrypts under the master key.</param>
-public sealed class DPoPNonces(KeyProtector protector)
+/// <param name="protector">What encrypts under the master key now: an operator may change that key.</param>
+public sealed class DPoPNonces(Func<KeyProtector> protector)
 {
     /// <summary>How long a nonce is good for. A new one is there after half of that.</summary>
     public static readonly TimeSpan Lifetime = TimeSpan.FromMinutes(2);
@@ -26,7 +26,8 @@ public sealed class DPoPNonces(KeyProtector protector)
     /// <param name="now">The time.</param>
     public string At(DateTimeOffset now)
     {
-        if (_current is { } current && current.MadeAt <= now && now - current.MadeAt < Lifetime / 2)
+        var by = protector();
+        if (_current is { } current && current.By == by && current.MadeAt <= now && now - current.MadeAt < Lifetime / 2)
         {
             return current.Text;
         }
@@ -34,7 +35,7 @@ public sealed class DPoPNonces(KeyProtector protector)
         // Two threads may make one each: both are good.
         Span<byte> time = stackalloc byte[sizeof(long)];
         BinaryPrimitives.WriteInt64BigEndian(time, now.ToUnixTimeMilliseconds());
-        var made = new Nonce(Base64Url.EncodeToString(protector.Protect(time, Table, "", Purpose)), now);
+        var made = new Nonce(Base64Url.EncodeToString(by.Protect(time, Table, "", Purpose)), now, by);
         _current = made;
         return made.Text;
     }
@@ -51,7 +52,7 @@ public sealed class DPoPNonces(KeyProtector protector)
 
         try
         {
-            var madeAt = DateTimeOffset.FromUnixTimeMilliseconds(BinaryPrimitives.ReadInt64BigEndian(protector.Unprotect(bytes, Table, "", Purpose)));
+            var madeAt = DateTimeOffset.FromUnixTimeMilliseconds(BinaryPrimitives.ReadInt64BigEndian(protector().Unprotect(bytes, Table, "", Purpose)));
             return madeAt <= now + AssertionRules.Skew && now - madeAt < Lifetime;
         }
         catch (CryptographicException)
@@ -61,5 +62,5 @@ public sealed class DPoPNonces(KeyProtector protector)
         }
     }
 
-    private sealed record Nonce(string Text, DateTimeOffset MadeAt);
+    private sealed record Nonce(string Text, DateTimeOffset MadeAt, KeyProtector By);
 }

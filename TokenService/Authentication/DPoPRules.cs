@@ -78,7 +78,7 @@ public static class DPoPRules
             return new("alg", "alg must go with the jwk", $"alg {algorithm} with a jwk for {string.Join(", ", read.Algorithms)}");
         }
 
-        if (!read.Verifies(algorithm, proof.Content, proof.Signature))
+        if (!read.VerifiesOnce(algorithm, proof.Content, proof.Signature))
         {
             return new("signature", "it must be signed with the private key of its jwk", "another signature");
         }

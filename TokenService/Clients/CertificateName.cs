@@ -81,7 +81,7 @@ public sealed record CertificateName(string Member, string Value)
     {
         if (Member == SubjectDn)
         {
-            return Printable.Quote(certificate.SubjectName.Name);
+            return ClientCertificate.Words(certificate.SubjectName);
         }
 
         var names = Names(certificate);
@@ -97,9 +97,9 @@ public sealed record CertificateName(string Member, string Value)
             && name.AsSpan(at).Equals(other.AsSpan(at), StringComparison.OrdinalIgnoreCase);
     }
 
-    // .NET would take 10.1 for 10.0.0.1, and a zone is of one machine only.
+    // .NET would take 10.1 for 10.0.0.1, and 010.0.0.1 for 8.0.0.1; a zone is of one machine only.
     private static IPAddress? Address(string text)
-        => (text.Contains(':') || text.Count(c => c == '.') == 3) && !text.AsSpan().ContainsAny('%', '[') && IPAddress.TryParse(text, out var address) ? address : null;
+        => !text.AsSpan().ContainsAny('%', '[') && IPAddress.TryParse(text, out var address) && (text.Contains(':') || address.ToString() == text) ? address : null;
 
     // RFC 5280 §4.2.1.6: each name has the tag of its kind.
     private List<string> Names(X509Certificate2 certificate)

@@ -45,7 +45,19 @@ public sealed class ClientKey : IEquatable<ClientKey>
     /// <param name="content">What was signed.</param>
     /// <param name="signature">The signature as a JWS has it (RFC 7518 §3.3 to §3.5): for EC, both numbers at full length.</param>
     public bool Verifies(string algorithm, byte[] content, byte[] signature)
-        => _verifiers.GetOrAdd(algorithm, MakeVerifier).Verify(content, signature);
+        => _verifiers.GetOrAdd(algorithm, name => MakeVerifier(ReadRsa(), Jwk.Kty == "RSA" ? null : ReadEc(), name)).Verify(content, signature);
+
+    /// <summary>The same for a key that comes with what it has signed, and is not kept: nothing of it stays.</summary>
+    /// <param name="algorithm">One of <see cref="Algorithms"/>.</param>
+    /// <param name="content">What was signed.</param>
+    /// <param name="signature">The signature as a JWS has it.</param>
+    public bool VerifiesOnce(string algorithm, byte[] content, byte[] signature)
+    {
+        using var rsa = ReadRsa();
+        using var ec = rsa is null ? ReadEc() : null;
+        using var verifier = MakeVerifier(rsa, ec, algorithm);
+        return verifier.Verify(content, signature);
+    }
 
     /// <summary>Whether it is the public key of a certificate.</summary>
     /// <param name="certificate">The certificate.</param>
@@ -108,11 +120,8 @@ public sealed class ClientKey : IEquatable<ClientKey>
     public string Thumbprint() => Base64UrlEncoder.Encode(
         new JsonWebKey { Kty = Jwk.Kty, N = Jwk.N, E = Jwk.E, Crv = Jwk.Crv, X = Jwk.X, Y = Jwk.Y }.ComputeJwkThumbprint());
 
-    private SignatureProvider MakeVerifier(string algorithm)
-    {
-        SecurityKey key = Jwk.Kty == "RSA" ? new RsaSecurityKey(ReadRsa()) : new ECDsaSecurityKey(ReadEc());
-        return s_uncached.CreateForVerifying(key, algorithm, cacheProvider: false);
-    }
+    private static SignatureProvider MakeVerifier(RSA? rsa, ECDsa? ec, string algorithm)
+        => s_uncached.CreateForVerifying(rsa is null ? new ECDsaSecurityKey(ec) : new RsaSecurityKey(rsa), algorithm, cacheProvider: false);
 
     private RSA? ReadRsa() => Jwk.Kty == "RSA"
         ? RSA.Create(new RSAParameters { Modulus = Base64UrlEncoder.DecodeBytes(Jwk.N), Exponent = Base64UrlEncoder.DecodeBytes(Jwk.E) })

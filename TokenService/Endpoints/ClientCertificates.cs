@@ -29,6 +29,9 @@ public sealed class ClientCertificates(ImmutableArray<IPNetwork> proxies)
     private const string ChainHeader = "Client-Cert-Chain";
     private const int MostOthers = 8;
 
+    // As much as all headers may have. They stay for as long as the connection does.
+    private const int MostBytes = 32 * 1024;
+
     private static readonly object s_peer = new();
 
     // What a client sent beside its certificate: the web server keeps only that, the same object for each request of the connection.
@@ -83,7 +86,7 @@ public sealed class ClientCertificates(ImmutableArray<IPNetwork> proxies)
         var sent = http.Request.Headers[Header];
         if (IsProxy(http))
         {
-            return sent.Count == 0 ? null : ReadHeaders(sent, http.Request.Headers[ChainHeader], out certificate);
+            return sent.Count == 0 ? null : ReadHeaders(http, sent, http.Request.Headers[ChainHeader], out certificate);
         }
 
         headerIgnored = sent.Count > 0;
@@ -99,27 +102,40 @@ public sealed class ClientCertificates(ImmutableArray<IPNetwork> proxies)
     {
         if (chain is { ChainPolicy.ExtraStore: { Count: > 0 } others })
         {
+            if (others.Sum(other => other.RawDataMemory.Length) > MostBytes)
+            {
+                return false;
+            }
+
             s_others.AddOrUpdate(certificate, new([.. others.Take(MostOthers).Select(other => other.RawData)]));
         }
 
         return true;
     }
 
-    private static OAuthError? ReadHeaders(StringValues sent, StringValues chain, out ClientCertificate? certificate)
+    private static OAuthError? ReadHeaders(HttpContext http, StringValues sent, StringValues chain, out ClientCertificate? certificate)
     {
         certificate = null;
-        var others = string.Join(',', chain.ToArray()).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
+        var fields = string.Join(',', chain.ToArray()).Split(',', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries);
         if (sent.Count > 1 || Decode(sent[0]) is not { } own)
         {
             return Malformed(Header, "one certificate in DER, as base64 between two colons (RFC 9440)");
         }
 
-        if (others.Length > MostOthers || Array.Exists(others, other => Decode(other) is null))
+        http.Response.RegisterForDispose(own);
+        var others = ImmutableArray.CreateBuilder<byte[]>();
+        foreach (var field in fields)
         {
-            return Malformed(ChainHeader, $"at most {MostOthers} certificates in DER, each as base64 between two colons, with commas between them (RFC 9440)");
+            using var other = fields.Length > MostOthers ? null : Decode(field);
+            if (other is null)
+            {
+                return Malformed(ChainHeader, $"at most {MostOthers} certificates in DER, each as base64 between two colons, with commas between them (RFC 9440)");
+            }
+
+            others.Add(other.RawData);
         }
 
-        certificate = new(own, [.. others.Select(other => Decode(other)!.RawData)]);
+        certificate = new(own, others.ToImmutable());
         return null;
     }
 

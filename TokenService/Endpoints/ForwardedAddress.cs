@@ -11,13 +11,15 @@ public static class ForwardedAddress
 {
     /// <summary>Says who is believed.</summary>
     /// <remarks>
-    /// After all others: ASP.NET Core has a switch of its own (<c>ASPNETCORE_FORWARDEDHEADERS_ENABLED</c>), which believes everybody. Scheme and
-    /// host are believed from nobody: all URLs come from the issuer.
+    /// ASP.NET Core has a switch of its own (<c>ASPNETCORE_FORWARDEDHEADERS_ENABLED</c>), which believes everybody, and reads the headers before the peer itself is
+    /// known to anybody: it is off. Scheme and host are believed from nobody: all URLs come from the issuer.
     /// </remarks>
-    /// <param name="services">The services of the program.</param>
+    /// <param name="builder">The program.</param>
     /// <param name="proxies">The known proxies; nobody where there are none.</param>
-    public static void AddKnownProxies(this IServiceCollection services, IReadOnlyCollection<IPNetwork> proxies)
-        => services.PostConfigure<ForwardedHeadersOptions>(options =>
+    public static void AddKnownProxies(this WebApplicationBuilder builder, IReadOnlyCollection<IPNetwork> proxies)
+    {
+        builder.Configuration["ForwardedHeaders_Enabled"] = "false";
+        builder.Services.PostConfigure<ForwardedHeadersOptions>(options =>
         {
             // Without a known proxy, the framework would believe everybody.
             options.ForwardedHeaders = proxies.Count == 0 ? ForwardedHeaders.None : ForwardedHeaders.XForwardedFor;
@@ -29,6 +31,7 @@ public static class ForwardedAddress
                 options.KnownIPNetworks.Add(proxy);
             }
         });
+    }
 
     /// <summary>Gives each request the address that it comes from: the last one in the header that is no known proxy's. An IPv4 address is one, whatever the listener.</summary>
     public static void UseForwardedAddress(this IApplicationBuilder app) => app.UseForwardedHeaders().Use(next => http =>

@@ -1,4 +1,5 @@
 using System.Collections.Immutable;
+using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 
 namespace TokenService.Protocol;
@@ -9,4 +10,19 @@ namespace TokenService.Protocol;
 /// </summary>
 /// <param name="Certificate">The certificate.</param>
 /// <param name="Others">What the client sent beside it, such as intermediates, in DER and in any order.</param>
-public sealed record ClientCertificate(X509Certificate2 Certificate, ImmutableArray<byte[]> Others);
+public sealed record ClientCertificate(X509Certificate2 Certificate, ImmutableArray<byte[]> Others)
+{
+    /// <summary>A name of a certificate in printable words, for the operator.</summary>
+    /// <param name="name">Subject or issuer: in a certificate that nobody has checked it may be anything.</param>
+    public static string Words(X500DistinguishedName name)
+    {
+        try
+        {
+            return Printable.Quote(name.Name);
+        }
+        catch (CryptographicException)
+        {
+            return "a malformed name";
+        }
+    }
+}

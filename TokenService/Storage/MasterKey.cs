@@ -39,6 +39,9 @@ internal sealed class MasterKey(string? setting, StoreDataSource store)
 
     private string Next => $"{File}.next";
 
+    /// <summary>What encrypts and decrypts in the state of the store that was last asked for; once <see cref="For"/> was called.</summary>
+    public KeyProtector Current => Volatile.Read(ref _current)!;
+
     /// <summary>What encrypts and decrypts in this state of the store. Made where neither store nor file has any key yet.</summary>
     /// <param name="connection">In a transaction, so that the state stays.</param>
     /// <exception cref="OperatorFaultException">The file is missing or malformed, or the key in it is not the right one.</exception>

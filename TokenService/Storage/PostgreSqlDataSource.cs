@@ -105,7 +105,7 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         var transaction = connection.BeginTransaction(IsolationLevel.ReadCommitted);
 
         // No request waits for the other turns, and one before may have a large file to write. A replica that stops answering, or that is cut off,
-        // in the middle of a turn that requests wait for must not hold up the others for long.
+        // in the middle of a turn that requests wait for must not hold up the others for long. A start that is slow on a busy machine holds up starts alone.
         var requestsWait = turn.Number == Turn.Assertions.Number || turn == Turn.Revocations;
 
         // A server that is set up to acknowledge what is not yet on its disk must not do so here. The message makes the commit wait for the standbys
@@ -113,7 +113,7 @@ public sealed class PostgreSqlDataSource : StoreDataSource
         // and the server has kept it without them.
         using var wait = connection.Command(
             $"""
-            SELECT set_config('idle_in_transaction_session_timeout', '{(requestsWait ? WaitSeconds : IdleTurnSeconds)}s', true),
+            SELECT set_config('idle_in_transaction_session_timeout', '{(requestsWait ? WaitSeconds : turn == Turn.Migrations ? LeastIdleSeconds : IdleTurnSeconds)}s', true),
                 CASE current_setting('synchronous_commit') WHEN 'off' THEN set_config('synchronous_commit', 'on', true) END,
                 pg_logical_emit_message(true, 'token_service', ''),
                 {(turn.Together ? "pg_advisory_xact_lock_shared" : "pg_advisory_xact_lock")}({LockSpace}, {turn.Number})

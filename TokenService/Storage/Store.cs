@@ -38,9 +38,8 @@ public sealed class Store : IDisposable
 
     internal StoreDataSource DataSource => _dataSource;
 
-    /// <summary>What encrypts under the master key, for values that are handed out and not kept.</summary>
-    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
-    public KeyProtector Protector() => StoreTransaction.Read(_dataSource, _masterKey.For);
+    /// <summary>What encrypts under the master key as it was when the store was last read, for values that are handed out and not kept.</summary>
+    public KeyProtector Protector => _masterKey.Current;
 
     /// <summary>The refusals that are kept under a trace id, the oldest first.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
