@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Immutable;
+using System.Diagnostics.Metrics;
 using System.Linq;
 using System.Runtime.InteropServices;
 using System.Threading;
@@ -12,6 +13,7 @@ using Microsoft.AspNetCore.Http.Features;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
 using Microsoft.Extensions.Logging;
+using OpenTelemetry.Metrics;
 using TokenService.Administration;
 using TokenService.Authentication;
 using TokenService.Commands;
@@ -46,7 +48,7 @@ public static class Program
             catch (Exception fault)
             {
                 await service.StopAsync();
-                throw new OperatorFaultException($"The service cannot listen where the setting urls says: {fault.Message}", fault);
+                throw fault as OperatorFaultException ?? new OperatorFaultException($"The service cannot listen where the setting urls says: {fault.Message}", fault);
             }
 
             await service.WaitForShutdownAsync();
@@ -72,9 +74,10 @@ public static class Program
         builder.Services.AddHostedService(services => new KeyRotation(
             store.Keys, services.GetRequiredService<StoreWatch>(), settings, clock, Logger(services)));
         var content = settings.ApplyFile is null ? null : DeclarativeFile.Load(settings.ApplyFile, settings.Development, settings.AccessTokenLifetime);
+        ApplyPlan? applied = null;
         if (content is not null)
         {
-            ApplyFile.Once(content, store.Registry, clock.GetUtcNow());
+            applied = ApplyFile.Once(content, store.Registry, clock.GetUtcNow());
             builder.Services.AddHostedService(services => new ApplyFile(
                 settings.ApplyFile!, store.Registry, services.GetRequiredService<StoreWatch>(), settings.Development, settings.AccessTokenLifetime, clock,
                 Logger(services)));
@@ -86,16 +89,34 @@ public static class Program
         builder.Services.AddHostedService(_ => stop);
         builder.AddKnownProxies(settings.KnownProxies);
         TlsCertificates.Use(builder, Logger, settings.TakesClientCertificates);
-        builder.Services.AddSingleton(services => new ConnectionTable(
-            WebServerLimits.MostConnections, TimeProvider.System, Logger(services).ConnectionsGaveWay));
+        builder.Services.AddSingleton(services => new Telemetry(services.GetRequiredService<IMeterFactory>(), settings.IsPostgreSql));
+        builder.Services.AddSingleton(services => new ConnectionTable(WebServerLimits.MostConnections, TimeProvider.System, count =>
+        {
+            Logger(services).ConnectionsGaveWay(count);
+            services.GetRequiredService<Telemetry>().ConnectionsGaveWay(count);
+        }));
+        TelemetryExport.Add(builder.Services, builder.Configuration, settings.ManagementUrl is not null);
+        if (settings.ManagementUrl is { } management)
+        {
+            builder.Services.AddHostedService(services => new ManagementListener(
+                management,
+                listener => listener.UseOpenTelemetryPrometheusScrapingEndpoint(services.GetRequiredService<MeterProvider>(), null, null, null, null),
+                services.GetRequiredService<ILoggerFactory>(),
+                Logger(services)));
+        }
+
         ConfigureHost(builder);
         builder.Logging.UseConsole(settings.Development);
         var app = builder.Build();
 
-        var (watch, logger) = (app.Services.GetRequiredService<StoreWatch>(), Logger(app.Services));
+        var (watch, telemetry, logger) = (app.Services.GetRequiredService<StoreWatch>(), app.Services.GetRequiredService<Telemetry>(), Logger(app.Services));
         var issuer = new Lazy<string>(() => settings.Issuer ?? FirstUrl(app), LazyThreadSafetyMode.PublicationOnly);
         var audiences = new Lazy<ImmutableArray<string>>(() => settings.AssertionAudiences(issuer.Value), LazyThreadSafetyMode.PublicationOnly);
-        var keySets = new ClientKeySets(clock, (uri, fault) => logger.KeysNotFetched(uri.AbsoluteUri, fault));
+        var keySets = new ClientKeySets(clock, (uri, fault) =>
+        {
+            telemetry.KeySetNotFetched();
+            logger.KeysNotFetched(uri.AbsoluteUri, fault);
+        });
         var replay = new ReplayStore(
             store.DataSource, clock, Telling("client assertions cannot be noted in the store", logger.AssertionsNotNoted));
         var uses = new CredentialUses(store.DataSource, clock, logger.UsesNotWritten);
@@ -103,7 +124,11 @@ public static class Program
         var addresses = new Lazy<ImmutableArray<Uri>>(
             () => [.. new[] { issuer.Value, settings.MtlsUrl }.OfType<string>().Select(url => new Uri(url + EndpointPaths.Token))], LazyThreadSafetyMode.PublicationOnly);
         var dpop = new DPoPProof(() => addresses.Value, new DPoPNonces(() => store.Protector), replay);
-        Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign = (granted, key, now) => AccessTokenIssuer.Issue(granted, issuer.Value, key, now);
+        Func<GrantedToken, SigningKey, DateTimeOffset, TokenResponse> sign = (granted, key, now) =>
+        {
+            using var signature = telemetry.Sign(key.Algorithm);
+            return AccessTokenIssuer.Issue(granted, issuer.Value, key, now);
+        };
 
         // While the store does not answer, nobody knows what was revoked elsewhere.
         var reuse = new TokenReuse(sign, (tokenId, expiresAt) => watch.Answers && !watch.Revoked.Contains(tokenId, expiresAt), clock);
@@ -116,10 +141,18 @@ public static class Program
         var revocations = new RevocationStore(
             store.DataSource, watch.Revoked, clock, Telling("revocations cannot be noted in the store", logger.RevocationsNotNoted));
         var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
-        var admission = new Admission(Environment.ProcessorCount, TimeProvider.System, logger.Overloaded);
+        var audit = OpenAuditLog(settings, watch, health, clock, logger);
+        var admission = new Admission(Environment.ProcessorCount, TimeProvider.System, count =>
+        {
+            logger.Overloaded(count);
+            audit?.Note(new AuditRecord(AuditEvents.Overloaded, clock.GetUtcNow()) { Count = count });
+        });
         var intake = new Intake(
-            watch, authenticator, admission, uses, settings.TakesClientCertificates ? new ClientCertificates(settings.KnownProxies) : null, clock);
-        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, clock, logger);
+            watch, authenticator, admission, uses, settings.TakesClientCertificates ? new ClientCertificates(settings.KnownProxies) : null, telemetry, clock);
+        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, audit, telemetry, clock, logger);
+        store.Tell(telemetry.StoreUsed);
+        telemetry.Observe(new(
+            () => watch.Current.Registry.Clients.Count, now => watch.Current.Keys.Schedule.At(now), replay.Count, () => watch.Staleness, () => admission.Waiting, clock));
 
         stop.Use(app);
         if (settings.TakesClientCertificates)
@@ -129,12 +162,13 @@ public static class Program
 
         app.UseForwardedAddress();
         app.Services.GetRequiredService<ConnectionTable>().Watch(app);
+        app.UseRequestSpans(telemetry);
         app.UseFaultAnswer(logger);
         app.MapTokenService(
             settings.IssuerPath,
-            new TokenEndpoint(intake, grants, dpop, sign, reuse, refusals, clock, logger),
-            new IntrospectionEndpoint(intake, liveness, () => issuer.Value, refusals),
-            new RevocationEndpoint(intake, revocations, () => issuer.Value, refusals, logger),
+            new TokenEndpoint(intake, grants, dpop, sign, reuse, refusals, clock, audit, telemetry, logger),
+            new IntrospectionEndpoint(intake, liveness, () => issuer.Value, refusals, telemetry),
+            new RevocationEndpoint(intake, revocations, () => issuer.Value, refusals, audit, telemetry, logger),
             new DiscoveryEndpoint(
                 watch, grants, () => issuer.Value, settings.TakesClientCertificates ? new(authorities is not null, settings.MtlsUrl) : null, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
@@ -142,7 +176,7 @@ public static class Program
             admission.Dispose();
             reuse.Dispose();
             keySets.Dispose();
-            if (stop.End(replay, revocations, kept, uses))
+            if (stop.End([replay, revocations, kept, uses, .. audit is null ? (IDisposable[])[] : [audit]]))
             {
                 store.Dispose();
             }
@@ -151,7 +185,12 @@ public static class Program
                 logger.EndsUnwritten();
             }
         });
-        app.Lifetime.ApplicationStarted.Register(() => Announce(settings, content, issuer.Value, watch.Current, clock.GetUtcNow(), logger));
+        app.Lifetime.ApplicationStarted.Register(() =>
+        {
+            Announce(settings, content, issuer.Value, watch.Current, clock.GetUtcNow(), logger);
+            audit?.Begin(
+                snapshot => AuditStart.Record(settings, issuer.Value, snapshot, clock.GetUtcNow()), StoreChanges.Of(applied?.Changes ?? [], clock.GetUtcNow()));
+        });
         return app;
 
         Action<StoreFault?> Telling(string use, Action<string> log) => fault =>
@@ -170,6 +209,29 @@ public static class Program
 
     // Settings are read once. The host would watch all that lies below its folder for them, and be woken by each write to a store that lies there.
     private static WebApplicationBuilder Builder(string[] args) => WebApplication.CreateSlimBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
+
+    private static AuditLog? OpenAuditLog(Settings settings, StoreWatch watch, StoreHealth health, TimeProvider clock, ILogger logger)
+    {
+        if (settings.AuditFile is null)
+        {
+            return null;
+        }
+
+        IAuditOutput output = settings.AuditFile == Settings.StandardOutput ? new AuditStandardOutput() : new AuditFile(settings.AuditFile);
+        logger.AuditGoesOn(output.Name, output.Tail.Sequence, output.Tail.Hash ?? "none");
+        return new AuditLog(output, settings.AuditRefuses, () => watch.Current, StoreChanges.Between, clock, notice =>
+        {
+            health.Report("the audit log cannot be written", notice.Fault);
+            if (notice.Fault is null)
+            {
+                logger.AuditWritten(output.Name, notice.Lost);
+            }
+            else
+            {
+                logger.AuditNotWritten(output.Name, settings.AuditRefuses ? "tokens are refused" : "records are kept while there is room, then lost,", notice.Fault);
+            }
+        });
+    }
 
     private static Settings ReadSettings(WebApplicationBuilder builder)
         => Settings.Read(builder.Configuration, builder.Environment.ContentRootPath, builder.Environment.IsDevelopment());

@@ -23,7 +23,8 @@ public sealed class SettingsTests
         (settings.KeyRotation, settings.KeyPublishAhead, settings.JwksMaxAge).Should().Be((TimeSpan.FromDays(90), TimeSpan.FromDays(1), TimeSpan.FromHours(1)));
         (settings.MaxStaleness, settings.LongestStaleness).Should().Be((TimeSpan.FromHours(1), TimeSpan.FromHours(1)));
         settings.FailuresPerMinute.Should().Be(60);
-        (settings.ApplyFile, settings.MasterKeyFile, settings.ConnectionString).Should().Be((null, null, null));
+        (settings.ApplyFile, settings.MasterKeyFile, settings.ConnectionString, settings.ManagementUrl).Should().Be((null, null, null, null));
+        (settings.AuditFile, settings.AuditRefuses).Should().Be((null, false));
     }
 
     [Theory]
@@ -56,6 +57,8 @@ public sealed class SettingsTests
     [InlineData("KeyPublishAhead", "00:00:09", "00:00:10 to TokenService:KeyRotation")]
     [InlineData("KeyPublishAhead", "90.00:00:01", "00:00:10 to TokenService:KeyRotation")]
     [InlineData("KeyPublishAhead", "a day", "00:00:10 to TokenService:KeyRotation")]
+    [InlineData("Audit:OnFailure", "stop", "continue or refuse")]
+    [InlineData("Audit:OnFailure", "", "continue or refuse")]
     [InlineData("MaxStaleness", "00:00:09", "00:00:10 to 7.00:00:00")]
     [InlineData("MaxStaleness", "7.00:00:01", "00:00:10 to 7.00:00:00")]
     [InlineData("MaxStaleness", "an hour", "00:00:10 to 7.00:00:00")]
@@ -63,6 +66,14 @@ public sealed class SettingsTests
     [InlineData("AssertionAudience", "", "Issuer or IssuerOrTokenEndpoint")]
     [InlineData("RateLimit:FailuresPerMinute", "-1", "a whole number")]
     [InlineData("RateLimit:FailuresPerMinute", "many", "a whole number")]
+    [InlineData("Management:Url", "https://127.0.0.1:9464", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://127.0.0.1", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://127.0.0.1:0", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://127.0.0.1:65536", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://127.0.0.1:9464/metrics", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://user@127.0.0.1:9464", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "127.0.0.1:9464", "an http URL with a port and nothing after it")]
+    [InlineData("Management:Url", "http://127.0.0.1:9464;http://*:80", "an http URL with a port and nothing after it")]
     [InlineData("ForwardedHeaders:KnownProxies", "proxy.example.com", "IP addresses and networks")]
     [InlineData("ForwardedHeaders:KnownProxies", "*", "IP addresses and networks")]
     [InlineData("ForwardedHeaders:KnownProxies", "10.1", "IP addresses and networks")]
@@ -150,6 +161,8 @@ public sealed class SettingsTests
     [InlineData("TokenService:RateLimit:FailuresPerHour")]
     [InlineData("TokenService:ForwardedHeaders:ForwardLimit")]
     [InlineData("TokenService:Mtls:CaFile")]
+    [InlineData("TokenService:Audit:Path")]
+    [InlineData("TokenService:Management:Port")]
     public void An_unknown_setting_is_refused(string key)
     {
         var read = () => Read("/srv/tokens", (key, "x"));
@@ -173,6 +186,14 @@ public sealed class SettingsTests
     public void Known_proxies_are_addresses_and_networks(string text, string read)
         => string.Join(' ', Read("/srv/tokens", ("TokenService:ForwardedHeaders:KnownProxies", text)).KnownProxies).Should().Be(read);
 
+    [Theory]
+    [InlineData("http://127.0.0.1:9464")]
+    [InlineData("http://[::1]:9464/")]
+    [InlineData("http://*:9464")]
+    [InlineData("http://metrics.internal:65535")]
+    public void Management_listens_at_an_http_address(string url)
+        => Read("/srv/tokens", ("TokenService:Management:Url", url)).ManagementUrl.Should().Be(url);
+
     [Fact]
     public void Known_proxies_may_be_an_array_too_and_a_text_goes_before_it()
     {
@@ -190,6 +211,8 @@ public sealed class SettingsTests
 
         settings.ApplyFile.Should().Be("/srv/tokens/clients.json");
         settings.MasterKeyFile.Should().Be("/run/secrets/key");
+        Read("/srv/tokens", ("TokenService:Audit:File", "audit.log")).AuditFile.Should().Be("/srv/tokens/audit.log");
+        Read("/srv/tokens", ("TokenService:Audit:File", "-")).AuditFile.Should().Be("-");
     }
 
     [Fact]
@@ -202,10 +225,12 @@ public sealed class SettingsTests
     }
 
     internal static IEnumerable<string> Keys()
-        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit), nameof(SettingsSection.ForwardedHeaders), nameof(SettingsSection.Mtls)])
+        => SettingsSection.Keys.Except([nameof(SettingsSection.RateLimit), nameof(SettingsSection.ForwardedHeaders), nameof(SettingsSection.Mtls), nameof(SettingsSection.Audit), nameof(SettingsSection.Management)])
             .Concat(RateLimitSection.Keys.Select(key => $"{nameof(SettingsSection.RateLimit)}:{key}"))
             .Concat(ForwardedHeadersSection.Keys.Select(key => $"{nameof(SettingsSection.ForwardedHeaders)}:{key}"))
-            .Concat(MtlsSection.Keys.Select(key => $"{nameof(SettingsSection.Mtls)}:{key}"));
+            .Concat(MtlsSection.Keys.Select(key => $"{nameof(SettingsSection.Mtls)}:{key}"))
+            .Concat(AuditSection.Keys.Select(key => $"{nameof(SettingsSection.Audit)}:{key}"))
+            .Concat(ManagementSection.Keys.Select(key => $"{nameof(SettingsSection.Management)}:{key}"));
 
     internal static Settings Read(string contentRoot, params (string Key, string Value)[] values) => Settings.Read(
         new ConfigurationBuilder()

@@ -135,6 +135,41 @@ public sealed record ApplyPlan(ImmutableArray<PlannedChange> Changes, RegistryCh
         };
     }
 
+    /// <summary>What differs between two states of the store, whoever changed it; with whether a client is disabled.</summary>
+    /// <param name="before">The older one.</param>
+    /// <param name="after">The newer one.</param>
+    internal static IEnumerable<PlannedChange> Differences(Registry before, Registry after)
+    {
+        // Where only clients have changed, all others are the same objects, and the rest is too.
+        var clients = after.Clients.Where(client => before.FindClient(client.ClientId) is not { } old || !ReferenceEquals(old, client));
+        return
+        [
+            .. Differences(ResourceEntry, before.Resources, after.Resources, resource => resource.Uri, Differences),
+            .. Differences(IssuerEntry, before.Issuers, after.Issuers, issuer => issuer.Name, Differences),
+            .. clients.Select(client => Difference(ClientEntry, client.ClientId, before.FindClient(client.ClientId), client, DifferencesAndState)).OfType<PlannedChange>(),
+            .. Gone(before.Clients.Select(client => client.ClientId), after.Clients.Select(client => client.ClientId))
+                .Select(id => new PlannedChange(PlannedChange.Removed, ClientEntry, id, [])),
+        ];
+    }
+
+    private static IEnumerable<PlannedChange> Differences<T>(
+        string entry, IEnumerable<T> before, IEnumerable<T> after, Func<T, string> id, Func<T, T, ImmutableArray<string>> differences)
+        where T : class
+    {
+        var old = before.ToDictionary(id, StringComparer.Ordinal);
+        return after.Select(wanted => Difference(entry, id(wanted), old.GetValueOrDefault(id(wanted)), wanted, differences)).OfType<PlannedChange>()
+            .Concat(Gone(old.Keys, after.Select(id)).Select(gone => new PlannedChange(PlannedChange.Removed, entry, gone, [])));
+    }
+
+    private static PlannedChange? Difference<T>(string entry, string id, T? old, T wanted, Func<T, T, ImmutableArray<string>> differences)
+        where T : class
+        => old is null ? new PlannedChange(PlannedChange.Added, entry, id, [])
+            : differences(old, wanted) is { IsEmpty: false } members ? new PlannedChange(PlannedChange.Changed, entry, id, members)
+            : null;
+
+    private static ImmutableArray<string> DifferencesAndState(Client old, Client wanted)
+        => old.Disabled == wanted.Disabled ? Differences(old, wanted) : [.. Differences(old, wanted), wanted.Disabled ? "disabled" : "enabled"];
+
     private static void RefuseContradictions(Registry current, List<Resource> resources, List<Client> clients)
     {
         var byCommand = current.Resources.Where(resource => resource.Origin == Origin.Command).ToList();

@@ -145,6 +145,9 @@ public sealed class ClientKeySets : IDisposable
             UseProxy = false,
             UseCookies = false,
             AutomaticDecompression = DecompressionMethods.None,
+
+            // A trace is nobody's business but the operator's.
+            ActivityHeadersPropagator = null,
             MaxResponseHeadersLength = 16,
             ConnectCallback = Dial,
             PooledConnectionLifetime = TimeSpan.FromMinutes(1),

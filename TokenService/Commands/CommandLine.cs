@@ -108,6 +108,7 @@ public static class CommandLine
             NewKeyCommand.Create(),
             AssertionCommand.Create(settings),
             ExplainCommand.Create(settings),
+            AuditCommands.Create(settings),
         };
         root.Action = new ServeAction(serve);
         root.Options.OfType<VersionOption>().Single().Action = new VersionAction();

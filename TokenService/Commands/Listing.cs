@@ -225,6 +225,37 @@ internal sealed record RefusalListing
     public required string Came { get; init; }
 }
 
+/// <summary>What <c>audit verify</c> found; a fault only where there is one.</summary>
+internal sealed record AuditListing
+{
+    public required long Records { get; init; }
+
+    public long? FirstSeq { get; init; }
+
+    public long? LastSeq { get; init; }
+
+    public string? LastHash { get; init; }
+
+    /// <summary>The last record with a signature that holds.</summary>
+    public long? SignedSeq { get; init; }
+
+    public required long Chains { get; init; }
+
+    public required long OpenRuns { get; init; }
+
+    public required long TornBytes { get; init; }
+
+    public required bool Ended { get; init; }
+
+    public string? Fault { get; init; }
+
+    public string? FaultFile { get; init; }
+
+    public long? FaultLine { get; init; }
+
+    public long? FaultSeq { get; init; }
+}
+
 internal sealed record FaultListing(string Check, string Expected, string Came);
 
 [JsonSourceGenerationOptions(
@@ -242,4 +273,5 @@ internal sealed record FaultListing(string Check, string Expected, string Came);
 [JsonSerializable(typeof(RewrapListing))]
 [JsonSerializable(typeof(RefusalListing[]))]
 [JsonSerializable(typeof(FaultListing[]))]
+[JsonSerializable(typeof(AuditListing))]
 internal sealed partial class ListingJson : JsonSerializerContext;

@@ -28,9 +28,16 @@ public sealed record AuthenticatedRequest<T>(T Request, AuthenticatedClient Clie
 /// <param name="admission">Lets in what can be answered in time.</param>
 /// <param name="uses">Told who has proved itself, and with what.</param>
 /// <param name="certificates">Reads the certificate of a client; <see langword="null"/> where none is looked for.</param>
+/// <param name="telemetry">Shows what it takes.</param>
 /// <param name="clock">The clock.</param>
 public sealed class Intake(
-    StoreWatch store, ClientAuthenticator authenticator, Admission admission, CredentialUses uses, ClientCertificates? certificates, TimeProvider clock)
+    StoreWatch store,
+    ClientAuthenticator authenticator,
+    Admission admission,
+    CredentialUses uses,
+    ClientCertificates? certificates,
+    Telemetry telemetry,
+    TimeProvider clock)
 {
     /// <summary>Takes one request in.</summary>
     /// <typeparam name="T">The kind of request.</typeparam>
@@ -68,11 +75,13 @@ public sealed class Intake(
 
             // 2. Authenticate the client.
             var now = clock.GetUtcNow();
+            using var span = telemetry.Span("authenticate");
             if ((await turn.While(authenticator.Authenticate(request, snapshot.Registry, now, http.RequestAborted))).Refused(out error, out var client))
             {
                 return error;
             }
 
+            span?.Stop();
             uses.Note(client, now);
             keepsTurn = true;
             return new AuthenticatedRequest<T>(request, client, snapshot, now, turn);

@@ -3,6 +3,7 @@ using System.Linq;
 using System.Threading.Tasks;
 using Microsoft.AspNetCore.Http;
 using TokenService.Clients;
+using TokenService.Operations;
 using TokenService.Protocol;
 using TokenService.Tokens;
 
@@ -13,7 +14,8 @@ namespace TokenService.Endpoints;
 /// <param name="liveness">Tells what a live token is.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
 /// <param name="refusals">Answers what is refused.</param>
-public sealed class IntrospectionEndpoint(Intake intake, TokenLiveness liveness, Func<string> issuer, Refusals refusals)
+/// <param name="telemetry">Counts the others.</param>
+public sealed class IntrospectionEndpoint(Intake intake, TokenLiveness liveness, Func<string> issuer, Refusals refusals, Telemetry telemetry)
 {
     private static readonly TimeSpan s_storeRetry = TimeSpan.FromSeconds(1);
 
@@ -26,6 +28,7 @@ public sealed class IntrospectionEndpoint(Intake intake, TokenLiveness liveness,
             return;
         }
 
+        telemetry.Answered(RequestSpans.Route(http)!);
         await OAuthResults.Write(http, answer);
     }
 

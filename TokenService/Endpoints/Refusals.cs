@@ -12,9 +12,12 @@ namespace TokenService.Endpoints;
 /// <param name="limiter">Slows down failed authentications.</param>
 /// <param name="admission">Says when a refusal for too much load is answered.</param>
 /// <param name="kept">Keeps each refusal for <c>explain</c>.</param>
+/// <param name="audit">Records each refusal; <see langword="null"/> where no record is kept.</param>
+/// <param name="telemetry">Counts them.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each refusal.</param>
-public sealed class Refusals(FailureLimiter limiter, Admission admission, RefusalStore kept, TimeProvider clock, ILogger logger)
+public sealed class Refusals(
+    FailureLimiter limiter, Admission admission, RefusalStore kept, AuditLog? audit, Telemetry telemetry, TimeProvider clock, ILogger logger)
 {
     // The longest that can be registered.
     private const int MaxClientIdLength = 256;
@@ -33,12 +36,14 @@ public sealed class Refusals(FailureLimiter limiter, Admission admission, Refusa
             return;
         }
 
+        telemetry.Refused(RequestSpans.Route(http)!, OAuthError.Overloaded);
         await OAuthResults.Write(http, OAuthError.Overloaded, traceId);
     }
 
     private Task AnswerOne(HttpContext http, OAuthError error, string traceId)
     {
         error = Slowed(error, http).Withheld();
+        telemetry.Refused(RequestSpans.Route(http)!, error);
         var (path, address) = (http.Request.Path, $"{http.Connection.RemoteIpAddress}");
         if (error.Code == "slow_down")
         {
@@ -49,18 +54,34 @@ public sealed class Refusals(FailureLimiter limiter, Admission admission, Refusa
             logger.Refused(path, address, error.Code, error.Reason, traceId);
         }
 
+        var (now, clientId) = (clock.GetUtcNow(), error.ClientId is { } sent ? Printable.Escape(sent, MaxClientIdLength) : null);
         kept.Keep(new Refusal
         {
             TraceId = traceId,
-            Time = clock.GetUtcNow(),
+            Time = now,
             Endpoint = Printable.Escape(path),
             Address = address,
-            ClientId = error.ClientId is { } clientId ? Printable.Escape(clientId, MaxClientIdLength) : null,
+            ClientId = clientId,
             Error = error.Code,
             Failed = error.Failed,
         });
+        audit?.Note(new AuditRecord(EventOf(path), now)
+        {
+            TraceId = traceId,
+            Address = http.Connection.RemoteIpAddress,
+            ClientId = clientId,
+            Outcome = error.Code,
+            Status = error.Status,
+            Check = error.Failed.Name,
+            Reason = error.Reason,
+        });
         return OAuthResults.Write(http, error, traceId);
     }
+
+    private static string EventOf(PathString path)
+        => path.Value!.EndsWith(EndpointPaths.Introspection, StringComparison.Ordinal) ? AuditEvents.IntrospectionRefused
+            : path.Value.EndsWith(EndpointPaths.Revocation, StringComparison.Ordinal) ? AuditEvents.RevocationRefused
+            : AuditEvents.TokenRefused;
 
     private OAuthError Slowed(OAuthError error, HttpContext http)
         => error.Code == "invalid_client" && limiter.Count(http.Connection.RemoteIpAddress, error.ClientId ?? "") is { } wait

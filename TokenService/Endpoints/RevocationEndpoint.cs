@@ -14,8 +14,11 @@ namespace TokenService.Endpoints;
 /// <param name="revocations">Where revocations are noted.</param>
 /// <param name="issuer">The issuer, known once the service listens.</param>
 /// <param name="refusals">Answers what is refused.</param>
+/// <param name="audit">Records each token that was revoked; <see langword="null"/> where no record is kept.</param>
+/// <param name="telemetry">Counts the others.</param>
 /// <param name="logger">Told of each token that was revoked.</param>
-public sealed class RevocationEndpoint(Intake intake, RevocationStore revocations, Func<string> issuer, Refusals refusals, ILogger logger)
+public sealed class RevocationEndpoint(
+    Intake intake, RevocationStore revocations, Func<string> issuer, Refusals refusals, AuditLog? audit, Telemetry telemetry, ILogger logger)
 {
     private static readonly TimeSpan s_storeRetry = TimeSpan.FromSeconds(1);
 
@@ -29,6 +32,7 @@ public sealed class RevocationEndpoint(Intake intake, RevocationStore revocation
             return;
         }
 
+        telemetry.Answered(RequestSpans.Route(http)!);
         OAuthResults.WriteNothing(http);
     }
 
@@ -58,6 +62,16 @@ public sealed class RevocationEndpoint(Intake intake, RevocationStore revocation
         }
 
         logger.TokenRevoked(token.ClientId, token.TokenId, traceId);
+        audit?.Note(new AuditRecord(AuditEvents.TokenRevoked, now)
+        {
+            TraceId = traceId,
+            Address = http.Connection.RemoteIpAddress,
+            ClientId = token.ClientId,
+            Method = client.Client.AuthenticationMethod,
+            Credential = client.Credential,
+            ReadToken = token,
+            Outcome = "revoked",
+        });
         return null;
     }
 }

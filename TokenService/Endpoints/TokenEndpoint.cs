@@ -10,6 +10,7 @@ using TokenService.Grants;
 using TokenService.Keys;
 using TokenService.Operations;
 using TokenService.Protocol;
+using TokenService.Storage;
 using TokenService.Tokens;
 
 namespace TokenService.Endpoints;
@@ -22,6 +23,8 @@ namespace TokenService.Endpoints;
 /// <param name="reuse">The tokens that may be given again.</param>
 /// <param name="refusals">Answers what is refused.</param>
 /// <param name="clock">The clock.</param>
+/// <param name="audit">Records each token; <see langword="null"/> where none is kept.</param>
+/// <param name="telemetry">Counts the others.</param>
 /// <param name="logger">Told of each outcome.</param>
 public sealed class TokenEndpoint(
     Intake intake,
@@ -31,8 +34,12 @@ public sealed class TokenEndpoint(
     TokenReuse reuse,
     Refusals refusals,
     TimeProvider clock,
+    AuditLog? audit,
+    Telemetry telemetry,
     ILogger logger)
 {
+    private static readonly TimeSpan s_auditRetry = TimeSpan.FromSeconds(1);
+
     private readonly FrozenDictionary<string, IGrant> _grants = grants.ToFrozenDictionary(grant => grant.GrantType, StringComparer.Ordinal);
     private readonly string _grantTypes = string.Join(' ', grants.Select(grant => grant.GrantType));
 
@@ -50,6 +57,7 @@ public sealed class TokenEndpoint(
             return;
         }
 
+        telemetry.Answered(RequestSpans.Route(http)!);
         await OAuthResults.Write(http, token);
     }
 
@@ -101,15 +109,38 @@ public sealed class TokenEndpoint(
             granted = granted with { Confirmation = (granted.Confirmation ?? new()) with { Jkt = thumbprint } };
         }
 
+        if (audit is { Refuses: true })
+        {
+            return NotRecorded(granted.ClientId);
+        }
+
         // 5. Sign, or give again what was signed for the same a moment ago. The sixth step, writing the answer, is the caller's.
         var key = snapshot.Keys.SigningAt(now);
         var given = granted.Reuse is null ? null : await turn.While(reuse.Take(granted, snapshot, key, now));
         var token = given?.Response ?? sign(granted, key, now);
-        if (logger.IsEnabled(LogLevel.Debug))
+        telemetry.TokenGiven(grant.GrantType, given is { IsReused: true });
+        if (audit is null && !logger.IsEnabled(LogLevel.Debug))
         {
-            logger.TokenIssued(granted.ClientId, token.Scope, given is { IsReused: true }, OAuthResults.TraceId(http));
+            return token;
         }
 
-        return token;
+        var traceId = OAuthResults.TraceId(http);
+        logger.TokenIssued(granted.ClientId, token.Scope, given is { IsReused: true }, traceId);
+        var record = audit is null ? null : new AuditRecord(AuditEvents.TokenIssued, now)
+        {
+            TraceId = traceId,
+            Address = http.Connection.RemoteIpAddress,
+            ClientId = granted.ClientId,
+            Method = client.Client.AuthenticationMethod,
+            Credential = client.Credential,
+            GrantType = grant.GrantType,
+            Token = token.AccessToken,
+            Reused = given is { IsReused: true },
+            Outcome = "issued",
+        };
+        return record is null || audit!.Note(record) ? token : NotRecorded(granted.ClientId);
     }
+
+    private static OAuthError NotRecorded(string clientId) => OAuthError.TemporarilyUnavailable(
+        s_auditRetry, clientId, new("audit", "an audit log that can be written (TokenService:Audit:OnFailure is refuse)", "a request that could not be recorded"));
 }

@@ -73,6 +73,9 @@ public sealed class Admission : IDisposable
     /// <summary>Whether a request that comes now is to be refused, before its form is even read.</summary>
     public bool IsFull => _turns.Waiting >= _mostWaiting;
 
+    /// <summary>How many requests wait for a turn.</summary>
+    public int Waiting => _turns.Waiting;
+
     /// <summary>Waits for a turn to compute.</summary>
     /// <param name="cancellation">Says whether the caller has gone in the meantime.</param>
     /// <returns>The turn; <see langword="null"/> where too many wait already, or it came too late.</returns>

@@ -113,7 +113,23 @@ public static partial class Log
     [LoggerMessage(61, LogLevel.Error, "The TLS certificate in {file} with the key in {keyFile} cannot be used; the one before it stays in use. {fault}")]
     public static partial void CertificateNotTakenUp(this ILogger logger, string file, string keyFile, string fault);
 
+    /// <summary>What operators ask for is answered, beside the addresses of the service.</summary>
+    [LoggerMessage(3, LogLevel.Information, "Management listens at {url}.")]
+    public static partial void ManagementListens(this ILogger logger, string url);
+
     /// <summary>The service ends, and has not written all.</summary>
     [LoggerMessage(62, LogLevel.Warning, "The store does not take what is left to write; the service ends without it. No token and no revocation depends on it.")]
     public static partial void EndsUnwritten(this ILogger logger);
+
+    /// <summary>The audit log goes on, or begins with record 0. Kept elsewhere, the line shows later that nothing of what was there then is gone.</summary>
+    [LoggerMessage(70, LogLevel.Information, "The audit log {file} goes on behind record {sequence}, hash {hash}.")]
+    public static partial void AuditGoesOn(this ILogger logger, string file, long sequence, string hash);
+
+    /// <summary>The audit log cannot be written; it is tried again each second.</summary>
+    [LoggerMessage(71, LogLevel.Error, "The audit log {file} cannot be written; {consequence} until it can. {fault}")]
+    public static partial void AuditNotWritten(this ILogger logger, string file, string consequence, string fault);
+
+    /// <summary>The audit log can be written again.</summary>
+    [LoggerMessage(72, LogLevel.Information, "The audit log {file} can be written again; records that are lost: {lost}.")]
+    public static partial void AuditWritten(this ILogger logger, string file, long lost);
 }

@@ -90,6 +90,23 @@ public sealed record Settings
     /// <summary><c>TokenService:Mtls:Url</c>: where clients with a certificate go, with the issuer's path; <see langword="null"/> where it is the issuer itself.</summary>
     public required string? MtlsUrl { get; init; }
 
+    /// <summary>
+    /// <c>TokenService:Audit:File</c> as a full path, <see cref="StandardOutput"/> for standard output, or <see langword="null"/> where
+    /// nothing is recorded.
+    /// </summary>
+    public required string? AuditFile { get; init; }
+
+    /// <summary><c>TokenService:Audit:OnFailure</c>: whether no token is given that cannot be recorded.</summary>
+    public required bool AuditRefuses { get; init; }
+
+    /// <summary>What <see cref="AuditFile"/> is for standard output.</summary>
+    public const string StandardOutput = "-";
+
+    /// <summary>
+    /// <c>TokenService:Management:Url</c>: where metrics are, for operators alone; <see langword="null"/> for nowhere. It has no TLS.
+    /// </summary>
+    public required string? ManagementUrl { get; init; }
+
     /// <summary>The folder that relative paths in settings start from.</summary>
     public required string ContentRoot { get; init; }
 
@@ -115,6 +132,8 @@ public sealed record Settings
         var forwarded = section.GetSection(nameof(SettingsSection.ForwardedHeaders));
         RefuseUnder(forwarded, ForwardedHeadersSection.Keys);
         RefuseUnder(section.GetSection(nameof(SettingsSection.Mtls)), MtlsSection.Keys);
+        RefuseUnder(section.GetSection(nameof(SettingsSection.Audit)), AuditSection.Keys);
+        RefuseUnder(section.GetSection(nameof(SettingsSection.Management)), ManagementSection.Keys);
 
         var values = section.Get<SettingsSection>() ?? new SettingsSection();
 
@@ -155,6 +174,9 @@ public sealed record Settings
             TakesClientCertificates = values.Mtls.Enabled == SettingsSection.True,
             ClientCaFile = FullPath(values.Mtls.ClientCaFile),
             MtlsUrl = values.Mtls.Url is { } url ? url + PathOf(values.Issuer) : null,
+            AuditFile = values.Audit.File == StandardOutput ? StandardOutput : FullPath(values.Audit.File),
+            AuditRefuses = values.Audit.OnFailure == AuditSection.Refuse,
+            ManagementUrl = string.IsNullOrEmpty(values.Management.Url) ? null : values.Management.Url,
             ContentRoot = contentRoot,
             Development = development,
         };
@@ -226,7 +248,7 @@ internal sealed class SettingsSection
     [
         nameof(Issuer), nameof(Storage), nameof(ApplyFile), nameof(AccessTokenLifetime), nameof(SigningAlgorithm), nameof(MasterKeyFile),
         nameof(AssertionAudience), nameof(RateLimit), nameof(KeyRotation), nameof(KeyPublishAhead),
-        nameof(ForwardedHeaders), nameof(MaxStaleness), nameof(Mtls),
+        nameof(ForwardedHeaders), nameof(MaxStaleness), nameof(Mtls), nameof(Audit), nameof(Management),
     ];
 
     public string? Issuer { get; set; }
@@ -254,6 +276,18 @@ internal sealed class SettingsSection
     public ForwardedHeadersSection ForwardedHeaders { get; set; } = new();
 
     public MtlsSection Mtls { get; set; } = new();
+
+    public AuditSection Audit { get; set; } = new();
+
+    public ManagementSection Management { get; set; } = new();
+}
+
+/// <summary>The section <c>TokenService:Management</c>.</summary>
+internal sealed class ManagementSection
+{
+    public static readonly IReadOnlyCollection<string> Keys = [nameof(Url)];
+
+    public string Url { get; set; } = "";
 }
 
 /// <summary>The section <c>TokenService:RateLimit</c>.</summary>
@@ -282,6 +316,20 @@ internal sealed class MtlsSection
     public string? ClientCaFile { get; set; }
 
     public string? Url { get; set; }
+}
+
+/// <summary>The section <c>TokenService:Audit</c>.</summary>
+internal sealed class AuditSection
+{
+    public const string Continue = "continue";
+
+    public const string Refuse = "refuse";
+
+    public static readonly IReadOnlyCollection<string> Keys = [nameof(File), nameof(OnFailure)];
+
+    public string? File { get; set; }
+
+    public string OnFailure { get; set; } = Continue;
 }
 
 /// <summary>What the settings may be; each message completes "accepted: …".</summary>
@@ -338,6 +386,13 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
             .Must(url => url is null || (IsIssuer(url) && new Uri(url) is { AbsolutePath: "/" } uri && uri.Scheme == Uri.UriSchemeHttps))
             .WithMessage("an https URL without path, query, fragment, user, or slash at its end, such as https://mtls.auth.example.com")
             .OverridePropertyName($"{nameof(SettingsSection.Mtls)}:{nameof(MtlsSection.Url)}");
+        RuleFor(settings => settings.Audit.OnFailure)
+            .Must(text => text is AuditSection.Continue or AuditSection.Refuse).WithMessage($"{AuditSection.Continue} or {AuditSection.Refuse}")
+            .OverridePropertyName($"{nameof(SettingsSection.Audit)}:{nameof(AuditSection.OnFailure)}");
+        RuleFor(settings => settings.Management.Url)
+            .Must(text => text.Length == 0 || IsListener(text))
+            .WithMessage("an http URL with a port and nothing after it, such as http://127.0.0.1:9464, that only operators reach")
+            .OverridePropertyName($"{nameof(SettingsSection.Management)}:{nameof(ManagementSection.Url)}");
     }
 
     /// <summary>Reads hh:mm:ss or d.hh:mm:ss, and nothing looser: .NET would take 24:00:00 for 24 days.</summary>
@@ -374,6 +429,10 @@ internal sealed class SettingsRules : AbstractValidator<SettingsSection>
     private static bool IsLifetime(string text)
         => TimeSpan.TryParse(text, CultureInfo.InvariantCulture, out var lifetime)
             && lifetime >= s_shortestLifetime && lifetime <= s_longestLifetime && lifetime.Ticks % TimeSpan.TicksPerSecond == 0;
+
+    private static bool IsListener(string text)
+        => Regex.Match(text, @"^http://([A-Za-z0-9.-]+|[*+]|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})/?$") is { Success: true } url
+            && int.Parse(url.Groups[2].ValueSpan, CultureInfo.InvariantCulture) is > 0 and <= ushort.MaxValue;
 
     private static bool IsIssuer(string text)
         => Uri.TryCreate(text, UriKind.Absolute, out var uri)

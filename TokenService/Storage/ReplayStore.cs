@@ -4,6 +4,7 @@ using System.Data.Common;
 using System.Linq;
 using System.Security.Cryptography;
 using System.Text;
+using System.Threading;
 using System.Threading.Tasks;
 using TokenService.Authentication;
 
@@ -26,15 +27,22 @@ public sealed class ReplayStore : IReplayStore, IDisposable
 
     private static readonly Comparer<byte[]> s_byHash = Comparer<byte[]>.Create((one, other) => one.AsSpan().SequenceCompareTo(other));
 
+    // All rows are read for it.
+    private static readonly TimeSpan s_countedEach = TimeSpan.FromSeconds(30);
+
+    private readonly StoreDataSource _dataSource;
     private readonly TimeProvider _clock;
     private readonly GroupCommit<Note> _notes;
+    private readonly Lock _counting = new();
+    private long _counted;
+    private long? _countedAt;
 
     /// <summary>Starts the writer.</summary>
     /// <param name="dataSource">The store, its schema up to date.</param>
     /// <param name="clock">The clock.</param>
     /// <param name="tell">Told when the store begins not to take the notes, and why; and, with nothing, when it takes them again.</param>
     public ReplayStore(StoreDataSource dataSource, TimeProvider clock, Action<StoreFault?> tell)
-        => (_clock, _notes) = (clock, new(dataSource, "used assertions", clock, s_patience, Turn.Assertions, Turn.OldAssertions, Insert, RemoveOld, Probe, tell));
+        => (_dataSource, _clock, _notes) = (dataSource, clock, new(dataSource, "used assertions", clock, s_patience, Turn.Assertions, Turn.OldAssertions, Insert, RemoveOld, Probe, tell));
 
     /// <inheritdoc/>
     public async ValueTask<ReplayVerdict> Use(string clientId, string tokenId, DateTimeOffset keepUntil)
@@ -43,6 +51,33 @@ public sealed class ReplayStore : IReplayStore, IDisposable
         return !await _notes.Write(note) ? ReplayVerdict.Unknown
             : note.IsFirst ? ReplayVerdict.FirstUse
             : ReplayVerdict.UsedBefore;
+    }
+
+    /// <summary>
+    /// How many used assertions are noted, by all replicas. Counted again where that was done more than half a minute ago; while the store does not
+    /// answer, it is what was counted last.
+    /// </summary>
+    public long Count()
+    {
+        lock (_counting)
+        {
+            if (_countedAt is { } at && _clock.GetElapsedTime(at) < s_countedEach)
+            {
+                return _counted;
+            }
+
+            _countedAt = _clock.GetTimestamp();
+            try
+            {
+                _counted = StoreTransaction.Read(_dataSource, connection => connection.QuerySingle<long>("SELECT count(*) FROM used_assertions"));
+            }
+            catch (StoreUnavailableException)
+            {
+                // The watch tells of it.
+            }
+
+            return _counted;
+        }
     }
 
     /// <summary>Whether <see cref="Use"/> would find that an assertion was used before; for whoever looks for faults, never for deciding.</summary>

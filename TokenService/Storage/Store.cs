@@ -1,7 +1,10 @@
 using System;
 using System.Collections.Generic;
+using System.Collections.Immutable;
 using System.Data.Common;
 using System.IO;
+using System.Linq;
+using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Operations;
 using TokenService.Protocol;
@@ -41,6 +44,10 @@ public sealed class Store : IDisposable
     /// <summary>What encrypts under the master key as it was when the store was last read, for values that are handed out and not kept.</summary>
     public KeyProtector Protector => _masterKey.Current;
 
+    /// <summary>Has each transaction told of from now on.</summary>
+    /// <param name="used">Told <c>read</c> or <c>write</c>, how long it took, and the kind of its fault, from a closed set, if it had one.</param>
+    public void Tell(Action<string, TimeSpan, string?> used) => _dataSource.Used = used;
+
     /// <summary>The refusals that are kept under a trace id, the oldest first.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     public IReadOnlyList<Refusal> FindRefusals(string traceId) => RefusalStore.Find(_dataSource, traceId);
@@ -51,6 +58,12 @@ public sealed class Store : IDisposable
     /// <param name="keepUntil">From when on the assertion would be refused for its age.</param>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     public bool WasUsed(string clientId, string tokenId, DateTimeOffset keepUntil) => ReplayStore.WasUsed(_dataSource, clientId, tokenId, keepUntil);
+
+    /// <summary>The public parts of the signing keys, as the JWKS has them.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    /// <exception cref="OperatorFaultException">The master key is missing, unreadable, or not the right one.</exception>
+    public ImmutableArray<ClientKey> PublicKeys()
+        => StoreTransaction.Read(_dataSource, connection => Keys.ReadRing(connection).Keys.Select(key => new ClientKey(key.PublicKey)).ToImmutableArray());
 
     /// <summary>Opens the store that the settings name, makes it where there is none, and applies what migrations it lacks.</summary>
     /// <exception cref="OperatorFaultException">It cannot be opened.</exception>

@@ -14,6 +14,9 @@ public abstract class StoreDataSource : DbDataSource
     /// <summary>Which store it is, to complete <c>The store …</c> in a message; without any secret.</summary>
     public abstract string Name { get; }
 
+    /// <summary>Told of each transaction that has ended: <c>read</c> or <c>write</c>, how long it took, and the kind of its fault, if it had one.</summary>
+    internal Action<string, TimeSpan, string?>? Used { get; set; }
+
     /// <summary>Where the service keeps a master key of its own, or <see langword="null"/> where a setting must name one.</summary>
     internal abstract string? OwnMasterKeyFile { get; }
 

@@ -1,6 +1,7 @@
 using System;
 using System.Data;
 using System.Data.Common;
+using System.Diagnostics;
 using System.IO;
 using System.Net.Sockets;
 
@@ -16,7 +17,7 @@ internal static class StoreTransaction
 {
     /// <summary>Reads several tables as they are at one moment, without holding up writers.</summary>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
-    public static T Read<T>(StoreDataSource dataSource, Func<DbConnection, T> read) => Run(dataSource, "read", connection =>
+    public static T Read<T>(StoreDataSource dataSource, Func<DbConnection, T> read) => Run(dataSource, "read", "read", connection =>
     {
         using var transaction = dataSource.BeginRead(connection);
         return read(connection);
@@ -24,7 +25,7 @@ internal static class StoreTransaction
 
     /// <summary>Writes, when it is this writer's turn. Once this returns, what was written survives a crash.</summary>
     /// <exception cref="StoreUnavailableException">The store does not take it; where the commit itself failed, nobody knows whether it was made.</exception>
-    public static void Write(StoreDataSource dataSource, Turn turn, Action<DbConnection> write) => Run(dataSource, "written", connection =>
+    public static void Write(StoreDataSource dataSource, Turn turn, Action<DbConnection> write) => Run(dataSource, "write", "written", connection =>
     {
         using var transaction = dataSource.BeginWrite(connection, turn);
         dataSource.CheckInPlace();
@@ -62,8 +63,10 @@ internal static class StoreTransaction
     private static bool IsFault(Exception fault, DbConnection? connection) => fault is DbException or IOException or SocketException or TimeoutException
         || (fault is InvalidOperationException && connection is { State: not ConnectionState.Open });
 
-    private static T Run<T>(StoreDataSource dataSource, string what, Func<DbConnection, T> work)
+    private static T Run<T>(StoreDataSource dataSource, string operation, string what, Func<DbConnection, T> work)
     {
+        var began = Stopwatch.GetTimestamp();
+        string? kind = null;
         DbConnection? connection = null;
         try
         {
@@ -72,12 +75,19 @@ internal static class StoreTransaction
         }
         catch (Exception fault) when (IsFault(fault, connection))
         {
+            kind = StoreFault.Of(fault).Kind;
             dataSource.Doubt();
             throw new StoreUnavailableException($"The store cannot be {what}: {Reason(fault)}", fault);
+        }
+        catch (StoreUnavailableException fault)
+        {
+            kind = StoreFault.Of(fault).Kind;
+            throw;
         }
         finally
         {
             connection?.Dispose();
+            dataSource.Used?.Invoke(operation, Stopwatch.GetElapsedTime(began), kind);
         }
     }
 }

@@ -65,6 +65,9 @@ public sealed class StoreWatch(Store store, StoreHealth health, TimeSpan maxStal
     /// </summary>
     public bool Answers => _answers;
 
+    /// <summary>How long ago the store last answered, and so how old <see cref="Current"/> may be.</summary>
+    public TimeSpan Staleness => clock.GetElapsedTime(Volatile.Read(ref _answeredAt));
+
     /// <summary>What a request goes by.</summary>
     /// <returns><see cref="Current"/>, or <c>temporarily_unavailable</c> where the store has not answered for too long.</returns>
     public Result<StoreSnapshot> Take() => _stale

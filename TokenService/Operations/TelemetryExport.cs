@@ -1,0 +1,83 @@
+using System;
+using System.Linq;
+using Microsoft.Extensions.Configuration;
+using Microsoft.Extensions.DependencyInjection;
+using OpenTelemetry.Metrics;
+using OpenTelemetry.Resources;
+using OpenTelemetry.Trace;
+using TokenService.Protocol;
+
+namespace TokenService.Operations;
+
+/// <summary>
+/// Where metrics and traces go: by OTLP to a collector, where the standard variable <c>OTEL_EXPORTER_OTLP_ENDPOINT</c> names one, and to whoever asks
+/// the management listener in Prometheus's text format. Where neither is set, nothing of OpenTelemetry runs.
+/// </summary>
+/// <remarks>
+/// The log does not go with them: what the framework logs, and which the console's filters hold back, may be what a caller sent.
+/// </remarks>
+public static class TelemetryExport
+{
+    /// <summary>The variable that switches OTLP on; the SDK reads it, and those beside it, by itself.</summary>
+    public const string OtlpEndpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+    // Of the meters of the runtime and the web server, which make many more.
+    private static readonly (string Meter, string[] Instruments)[] s_runtime =
+    [
+        ("Microsoft.AspNetCore.Hosting", ["http.server.request.duration"]),
+        ("Microsoft.AspNetCore.Server.Kestrel", ["kestrel.active_connections"]),
+        ("System.Runtime", ["dotnet.process.cpu.time", "dotnet.process.memory.working_set", "dotnet.gc.pause.time"]),
+    ];
+
+    /// <summary>Sets it up.</summary>
+    /// <param name="services">The services of the program.</param>
+    /// <param name="configuration">Where the variables are.</param>
+    /// <param name="isScraped">Whether the management listener is there.</param>
+    /// <exception cref="OperatorFaultException">The collector's address is none.</exception>
+    public static void Add(IServiceCollection services, IConfiguration configuration, bool isScraped)
+    {
+        var isPushed = IsPushed(configuration);
+        if (!isPushed && !isScraped)
+        {
+            return;
+        }
+
+        var telemetry = services.AddOpenTelemetry()
+            .ConfigureResource(resource => resource.AddService("token-service", serviceVersion: Telemetry.Version).AddEnvironmentVariableDetector())
+            .WithMetrics(metrics =>
+            {
+                metrics.AddMeter([Telemetry.Name, .. s_runtime.Select(known => known.Meter)]);
+                metrics.AddView(instrument => instrument.Meter.Name == Telemetry.Name
+                    || s_runtime.Any(known => known.Meter == instrument.Meter.Name && known.Instruments.Contains(instrument.Name))
+                        ? null
+                        : MetricStreamConfiguration.Drop);
+                if (isScraped)
+                {
+                    // As it is at the moment, however often somebody asks.
+                    metrics.AddPrometheusExporter(prometheus => prometheus.ScrapeResponseCacheDurationMilliseconds = 0);
+                }
+
+                if (isPushed)
+                {
+                    metrics.AddOtlpExporter();
+                }
+            });
+        if (isPushed)
+        {
+            telemetry.WithTracing(traces => traces.AddSource(Telemetry.Name).AddOtlpExporter());
+        }
+    }
+
+    private static bool IsPushed(IConfiguration configuration)
+    {
+        if (configuration[OtlpEndpoint] is not { Length: > 0 } endpoint)
+        {
+            return false;
+        }
+
+        return Uri.TryCreate(endpoint, UriKind.Absolute, out var address) && (address.Scheme == Uri.UriSchemeHttp || address.Scheme == Uri.UriSchemeHttps)
+            ? true
+            : throw new OperatorFaultException(
+                $"{OtlpEndpoint} is {Printable.Quote(endpoint)}; accepted: the http or https URL of a collector, such as http://localhost:4318.");
+    }
+}

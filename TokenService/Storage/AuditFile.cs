@@ -1,0 +1,167 @@
+using System;
+using System.IO;
+using Microsoft.Win32.SafeHandles;
+using TokenService.Operations;
+using TokenService.Protocol;
+
+namespace TokenService.Storage;
+
+/// <summary>The audit log in a file, which one process writes.</summary>
+/// <remarks>
+/// A file that was moved away is written to its end, and the next one is begun under the name. A line that a killed process left unfinished is taken
+/// away at the next start; the record of that start says so. A second file, with <c>.lock</c> at its end, keeps other processes out: the first one
+/// may be moved and read by anybody.
+/// </remarks>
+public sealed class AuditFile : IAuditOutput
+{
+    private const int Block = 64 * 1024;
+
+    private readonly string _path;
+    private readonly FileStream _lock;
+    private SafeFileHandle? _handle;
+    private FileIdentity? _identity;
+
+    /// <summary>Opens the file, or makes it.</summary>
+    /// <param name="path">The full path.</param>
+    /// <exception cref="OperatorFaultException">It cannot be opened, is no plain file, or another process writes it.</exception>
+    public AuditFile(string path)
+    {
+        _path = path;
+        try
+        {
+            RefuseOtherThanFile();
+            _lock = new FileStream($"{path}.lock", FileMode.OpenOrCreate, FileAccess.ReadWrite, FileShare.None);
+            Tail = Open();
+        }
+        catch (Exception fault) when (fault is IOException or UnauthorizedAccessException or NotSupportedException)
+        {
+            Leave();
+            _lock?.Dispose();
+            throw new OperatorFaultException(
+                $"TokenService:Audit:File is {Printable.Quote(path)}; accepted: a file that can be written, and that no other process writes: {fault.Message}", fault);
+        }
+    }
+
+    /// <inheritdoc/>
+    public string Name => _path;
+
+    /// <inheritdoc/>
+    public AuditTail Tail { get; }
+
+    /// <inheritdoc/>
+    public bool WasReplaced => _handle is not null
+        && (FileIdentity.Of(_path) is not { } there || (there.Device, there.Inode) != (_identity?.Device ?? 0, _identity?.Inode ?? 0));
+
+    /// <inheritdoc/>
+    public void Write(ReadOnlySpan<byte> lines)
+    {
+        if (_handle is null)
+        {
+            Open();
+        }
+
+        var end = RandomAccess.GetLength(_handle!);
+        try
+        {
+            RandomAccess.Write(_handle!, lines, end);
+        }
+        catch
+        {
+            // A part of it may be there. All of it is tried again, here or in another file.
+            RandomAccess.SetLength(_handle!, end);
+            throw;
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Sync()
+    {
+        if (_handle is { } handle)
+        {
+            RandomAccess.FlushToDisk(handle);
+        }
+    }
+
+    /// <inheritdoc/>
+    public void Leave()
+    {
+        _handle?.Dispose();
+        _handle = null;
+    }
+
+    /// <inheritdoc/>
+    public void Dispose()
+    {
+        Leave();
+        _lock.Dispose();
+    }
+
+    private AuditTail Open()
+    {
+        RefuseOtherThanFile();
+        var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.ReadWrite | FileShare.Delete };
+        if (!OperatingSystem.IsWindows())
+        {
+            // Whoever ships it elsewhere reads it by the group.
+            options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead;
+        }
+
+        using (new FileStream(_path, options))
+        {
+            _handle = File.OpenHandle(_path, FileMode.Open, FileAccess.ReadWrite, FileShare.ReadWrite | FileShare.Delete);
+        }
+
+        _identity = FileIdentity.Of(_path);
+        var length = RandomAccess.GetLength(_handle);
+        var end = LineEndBefore(length);
+        if (end < length)
+        {
+            RandomAccess.SetLength(_handle, end);
+        }
+
+        var last = end == 0 ? null : Last(end);
+        return new AuditTail(last?.Sequence ?? 0, last?.Hash, length - end);
+    }
+
+    // Before it is opened: a pipe would wait for a reader.
+    private void RefuseOtherThanFile()
+    {
+        if (FileIdentity.Of(_path) is { IsRegular: false })
+        {
+            throw new IOException("it is no plain file");
+        }
+    }
+
+    // The last record, where the line that ends here is one. Otherwise a chain begins anew, and a look at the file finds the line.
+    private AuditLine? Last(long end)
+    {
+        var begin = LineEndBefore(end - 1);
+        if (end - begin > AuditLine.MaxBytes)
+        {
+            return null;
+        }
+
+        var line = new byte[end - 1 - begin];
+        return RandomAccess.Read(_handle!, line, begin) == line.Length && AuditLine.Read(line) is { IsWhole: true } record ? record : null;
+    }
+
+    // Where the last line that ends before this place ends: behind its line feed. 0 where there is none.
+    private long LineEndBefore(long place)
+    {
+        var block = new byte[Block];
+        while (place > 0)
+        {
+            var from = Math.Max(0, place - Block);
+            var read = RandomAccess.Read(_handle!, block.AsSpan(0, (int)(place - from)), from);
+            var at = block.AsSpan(0, read).LastIndexOf((byte)'\n');
+            if (at >= 0)
+            {
+                return from + at + 1;
+            }
+
+            place = from;
+        }
+
+        return 0;
+    }
+}
