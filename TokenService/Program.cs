@@ -208,7 +208,7 @@ public static class Program
     }
 
     // Settings are read once. The host would watch all that lies below its folder for them, and be woken by each write to a store that lies there.
-    private static WebApplicationBuilder Builder(string[] args) => WebApplication.CreateSlimBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
+    internal static WebApplicationBuilder Builder(string[] args) => WebApplication.CreateSlimBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
 
     private static AuditLog? OpenAuditLog(Settings settings, StoreWatch watch, StoreHealth health, TimeProvider clock, ILogger logger)
     {
@@ -233,7 +233,7 @@ public static class Program
         });
     }
 
-    private static Settings ReadSettings(WebApplicationBuilder builder)
+    internal static Settings ReadSettings(WebApplicationBuilder builder)
         => Settings.Read(builder.Configuration, builder.Environment.ContentRootPath, builder.Environment.IsDevelopment());
 
     private static ILogger Logger(IServiceProvider services) => services.GetRequiredService<ILoggerFactory>().CreateLogger(Log.Category);

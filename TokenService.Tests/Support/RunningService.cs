@@ -70,6 +70,7 @@ internal sealed class RunningService : IAsyncDisposable
             args.Add($"--TokenService:ApplyFile={folder.Write("clients.json", declarativeFile)}");
         }
 
+        SigningKeyPool.GiveTo(folder, [.. args, .. settings], clock ?? TimeProvider.System);
         if (s_runsProgram)
         {
             await service.StartProgram([.. args, .. settings], clock);

@@ -26,6 +26,9 @@ internal sealed class TemporaryFolder : IDisposable
     /// <summary>The connection string of the database, or <see langword="null"/> on the embedded one.</summary>
     public string? Database { get; }
 
+    /// <summary>Whether its store has a signing key, or is left to make one.</summary>
+    public bool HasKey { get; set; }
+
     public string File(string name) => System.IO.Path.Combine(Path, name);
 
     public string Write(string name, string content)

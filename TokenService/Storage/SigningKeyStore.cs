@@ -56,7 +56,6 @@ public sealed class SigningKeyStore(StoreDataSource dataSource, Func<DbConnectio
         {
             var now = clock.GetUtcNow();
             var change = decide(ReadSchedule(connection), now);
-            var encryption = change.NewKeySignsFrom is null ? null : protector(connection);
             foreach (var kid in change.Removed)
             {
                 connection.Execute("DELETE FROM signing_keys WHERE kid = @kid", ("@kid", kid));
@@ -72,7 +71,7 @@ public sealed class SigningKeyStore(StoreDataSource dataSource, Func<DbConnectio
 
             if (change.NewKeySignsFrom is { } signsFrom)
             {
-                Insert(connection, key ??= Generate(algorithm), now, signsFrom, encryption!);
+                Insert(connection, key ??= Generate(algorithm), now, signsFrom);
             }
 
             if (!change.IsEmpty)
@@ -105,6 +104,24 @@ public sealed class SigningKeyStore(StoreDataSource dataSource, Func<DbConnectio
         }
 
         return keys.Count;
+    }
+
+    /// <summary>Keeps a new key, its private part encrypted.</summary>
+    internal void Insert(DbConnection connection, SigningKey key, DateTimeOffset createdAt, DateTimeOffset signsFrom)
+    {
+        var encryption = protector(connection);
+        var privateKey = key.ExportPrivateKey();
+        connection.Execute(
+            """
+            INSERT INTO signing_keys (kid, algorithm, created_at, signs_from, private_key)
+            VALUES (@kid, @algorithm, @createdAt, @signsFrom, @privateKey)
+            """,
+            ("@kid", key.Kid),
+            ("@algorithm", key.Algorithm),
+            ("@createdAt", createdAt.ToUnixTimeMilliseconds()),
+            ("@signsFrom", signsFrom.ToUnixTimeMilliseconds()),
+            ("@privateKey", encryption.Protect(privateKey, Table, key.Kid, Purpose + key.Algorithm)));
+        CryptographicOperations.ZeroMemory(privateKey);
     }
 
     /// <summary>All keys, opened; at least one.</summary>
@@ -152,21 +169,5 @@ public sealed class SigningKeyStore(StoreDataSource dataSource, Func<DbConnectio
                 return key;
             }
         }
-    }
-
-    private static void Insert(DbConnection connection, SigningKey key, DateTimeOffset createdAt, DateTimeOffset signsFrom, KeyProtector encryption)
-    {
-        var privateKey = key.ExportPrivateKey();
-        connection.Execute(
-            """
-            INSERT INTO signing_keys (kid, algorithm, created_at, signs_from, private_key)
-            VALUES (@kid, @algorithm, @createdAt, @signsFrom, @privateKey)
-            """,
-            ("@kid", key.Kid),
-            ("@algorithm", key.Algorithm),
-            ("@createdAt", createdAt.ToUnixTimeMilliseconds()),
-            ("@signsFrom", signsFrom.ToUnixTimeMilliseconds()),
-            ("@privateKey", encryption.Protect(privateKey, Table, key.Kid, Purpose + key.Algorithm)));
-        CryptographicOperations.ZeroMemory(privateKey);
     }
 }
