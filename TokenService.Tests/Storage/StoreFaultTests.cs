@@ -148,6 +148,29 @@ public sealed class StoreFaultTests(ITestOutputHelper output) : IDisposable
         ClientAssertionRefusalTests.Refused(await service.Send(used));
     }
 
+    [Fact]
+    public async Task A_store_that_is_replaced_by_its_backup_takes_in_nothing_from_the_log_of_the_one_before()
+    {
+        // Once it was stopped, all is in the file, and the log has only what was changed since.
+        await using (await Start())
+        {
+        }
+
+        await using var service = await Start();
+        var used = Assertion();
+        (await service.Send(used)).Status.Should().Be(200);
+        var (file, backup) = (_folder.File("token-service.db"), _folder.File("backup.db"));
+        StoreFile.Execute(_folder, $"VACUUM INTO '{backup}'");
+        for (var i = 0; i < 20; i++)
+        {
+            (await service.Send(Assertion())).Status.Should().Be(200);
+        }
+
+        await Recovers(service, () => File.Move(backup, file, overwrite: true));
+        ClientAssertionRefusalTests.Refused(await service.Send(used));
+        StoreFile.Check(file);
+    }
+
     [TmpfsFact]
     public async Task A_store_on_a_full_disk()
     {

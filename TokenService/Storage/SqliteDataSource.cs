@@ -16,6 +16,7 @@ public sealed class SqliteDataSource : StoreDataSource
 
     private readonly Lock _lock = new();
     private (ulong Device, ulong Inode) _file;
+    private (ulong Device, ulong Inode) _log;
     private ulong _length;
     private int _followed;
 
@@ -33,6 +34,8 @@ public sealed class SqliteDataSource : StoreDataSource
     internal override string OwnMasterKeyFile => MasterKeyFile.Beside(File);
 
     internal override string Migrations => "Sqlite";
+
+    private string Log => $"{File}-wal";
 
     /// <summary>Opens the store, and makes the file, readable for its owner only, where there is none.</summary>
     /// <param name="connectionString">As Microsoft.Data.Sqlite takes it, or <see langword="null"/> for <c>token-service.db</c>.</param>
@@ -60,7 +63,7 @@ public sealed class SqliteDataSource : StoreDataSource
         try
         {
             MakeFile(file);
-            using var connection = store.OpenConnection();
+            using var connection = store.Connect();
             CheckLibrary(connection);
             connection.Execute("PRAGMA journal_mode = WAL");
             store.Follow();
@@ -86,6 +89,17 @@ public sealed class SqliteDataSource : StoreDataSource
 
     /// <inheritdoc/>
     protected override DbConnection OpenDbConnection()
+    {
+        // Not before it is followed: SQLite would read the log of the file that was there into the one that is there now.
+        if (FileIdentity.Of(File) is { } there && IsAnother(there))
+        {
+            throw Gone();
+        }
+
+        return Connect();
+    }
+
+    private SqliteConnection Connect()
     {
         var connection = new SqliteConnection(ConnectionString);
         try
@@ -113,18 +127,23 @@ public sealed class SqliteDataSource : StoreDataSource
         }
 
         ClearPool();
-        if (FileIdentity.Of(File) is not { Length: > 0 })
+        if (FileIdentity.Of(File) is not { Length: > 0 } found)
         {
             throw new StoreUnavailableException($"The store {File} is gone or empty, or cannot be reached.");
         }
 
         try
         {
+            if (IsAnother(found))
+            {
+                RemoveLogOfTheOneBefore();
+            }
+
             // Not every backup comes with it.
-            using var connection = OpenConnection();
+            using var connection = Connect();
             connection.Execute("PRAGMA journal_mode = WAL");
         }
-        catch (DbException fault)
+        catch (Exception fault) when (fault is DbException or IOException or UnauthorizedAccessException)
         {
             throw new StoreUnavailableException($"The store {File} cannot be opened: {fault.Message}", fault);
         }
@@ -143,6 +162,8 @@ public sealed class SqliteDataSource : StoreDataSource
     // It only grows, but for a VACUUM.
     private bool InPlace()
     {
+        // In this order: what is in its place afterwards was so when the log was looked at, and the log is its own.
+        var log = FileIdentity.Of(Log);
         lock (_lock)
         {
             if (FileIdentity.Of(File) is not { } there || (there.Device, there.Inode) != _file || there.Length < _length)
@@ -151,19 +172,40 @@ public sealed class SqliteDataSource : StoreDataSource
             }
 
             _length = there.Length;
+            _log = log is null ? _log : (log.Device, log.Inode);
             return true;
         }
     }
+
+    private bool IsAnother(FileIdentity there)
+    {
+        lock (_lock)
+        {
+            return _file != default && (there.Device, there.Inode) != _file;
+        }
+    }
+
+    // Connections that are still open write on into files without names, which counts for nothing. A log that came with the new file is another one, and stays.
+    private void RemoveLogOfTheOneBefore()
+    {
+        if (FileIdentity.Of(Log) is { } log && (log.Device, log.Inode) == _log)
+        {
+            System.IO.File.Delete(Log);
+            System.IO.File.Delete($"{File}-shm");
+        }
+    }
+
+    private StoreUnavailableException Gone() => new($"The store {File} or its write-ahead log is gone, or was cut or replaced.");
 
     // A write goes, or went, into the files that have the store's names: what is written to a file without a name is gone with the process,
     // and was never acknowledged.
     internal override void CheckInPlace()
     {
-        if (!InPlace() || FileIdentity.Of($"{File}-wal") is null)
+        if (!InPlace() || FileIdentity.Of(Log) is null)
         {
             // The last connection that is closed takes into the file what is in a log without a name.
             ClearPool();
-            throw new StoreUnavailableException($"The store {File} or its write-ahead log is gone, or was cut or replaced.");
+            throw Gone();
         }
     }
 
