@@ -152,6 +152,7 @@ public sealed class ClientCertHeaderTests
     }
 
     [Fact]
+    [Trait("Host", "InProcess")]
     public async Task The_framework_s_own_switch_for_forwarded_headers_changes_nothing()
     {
         await using var tls = await MutualTlsService.StartBehindProxy(Known, "--ForwardedHeaders_Enabled=true");
