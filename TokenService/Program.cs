@@ -173,6 +173,7 @@ public static class Program
                 watch, grants, () => issuer.Value, settings.TakesClientCertificates ? new(authorities is not null, settings.MtlsUrl) : null, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
+            var exported = TelemetryExport.End(app.Services);
             admission.Dispose();
             reuse.Dispose();
             keySets.Dispose();
@@ -184,6 +185,8 @@ public static class Program
             {
                 logger.EndsUnwritten();
             }
+
+            exported.Wait();
         });
         app.Lifetime.ApplicationStarted.Register(() =>
         {

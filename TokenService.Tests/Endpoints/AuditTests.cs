@@ -298,6 +298,39 @@ public sealed class AuditTests : IDisposable
         program.Printed.Should().Contain("\"EventId\":1,", "the log is there too");
     }
 
+    [Theory]
+    [InlineData("head -n 1")]
+    [InlineData("sleep 60")]
+    [Trait("Host", "OwnProgram")]
+    public async Task With_refuse_no_token_is_given_once_nobody_reads_standard_output(string reader)
+    {
+        var url = new Uri($"http://127.0.0.1:{RunningProgram.FreePort()}");
+        _folder.Write("clients.json", Sample.File);
+        await using var program = await RunningProgram.Start(
+            "sh",
+            [
+                "-c", $"\"$@\" | {reader}", "sh", Repository.Program, $"--contentRoot={_folder.Path}", $"--urls={url}", $"--TokenService:Issuer={url}",
+                "--TokenService:ApplyFile=clients.json", "--TokenService:Audit:File=-", "--TokenService:Audit:OnFailure=refuse",
+            ],
+            new(url, "/health/ready"));
+
+        // A pipe that is not read takes 64 KiB.
+        var refusal = $"{Grant}&scope={string.Join('+', Enumerable.Repeat("nothing", 100))}";
+        var since = System.Diagnostics.Stopwatch.StartNew();
+        Answer answer;
+        do
+        {
+            await TokenQueries.Post(url, "/oauth2/token", refusal, TokenQueries.Job);
+            answer = await TokenQueries.Post(url, "/oauth2/token", Grant, TokenQueries.Job);
+            since.Elapsed.Should().BeLessThan(TimeSpan.FromSeconds(20));
+        }
+        while (answer.Status == 200 || answer.IsTooBusy);
+
+        (answer.Status, answer.Error).Should().Be((503, "temporarily_unavailable"));
+        using var http = new HttpClient();
+        (await http.GetStringAsync(new Uri(url, "/health/ready"))).Should().StartWith("Degraded: the audit log cannot be written, since ");
+    }
+
     [Fact]
     [Trait("Host", "OwnProgram")]
     public async Task A_file_that_cannot_be_written_or_that_another_process_writes_stops_the_start_with_one_line()

@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using System.Threading.Tasks;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using OpenTelemetry.Metrics;
@@ -20,6 +21,8 @@ public static class TelemetryExport
 {
     /// <summary>The variable that switches OTLP on; the SDK reads it, and those beside it, by itself.</summary>
     public const string OtlpEndpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+    private const int LongestEnd = 500;
 
     // Of the meters of the runtime and the web server, which make many more.
     private static readonly (string Meter, string[] Instruments)[] s_runtime =
@@ -67,6 +70,13 @@ public static class TelemetryExport
             telemetry.WithTracing(traces => traces.AddSource(Telemetry.Name).AddOtlpExporter());
         }
     }
+
+    /// <summary>
+    /// Sends what is left, and ends it: half a second at most. Disposed of without that, it would wait ten seconds for a collector that does not answer.
+    /// </summary>
+    /// <param name="services">The services of the program.</param>
+    public static Task End(IServiceProvider services) => Task.WhenAll(
+        Task.Run(() => services.GetService<MeterProvider>()?.Shutdown(LongestEnd)), Task.Run(() => services.GetService<TracerProvider>()?.Shutdown(LongestEnd)));
 
     private static bool IsPushed(IConfiguration configuration)
     {
