@@ -165,7 +165,7 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
 
     private bool CheckSignature(AuditLine record, string file, long number)
     {
-        if (record is not { Kid: { } kid, Algorithm: { } algorithm, Signature: { Length: > 0 } signature })
+        if (record is not { Kid: { } kid, Algorithm: not null, Signature.Length: > 0 })
         {
             Fault = new(file, number, record.Sequence, $"record {Number(record.Sequence)} was changed: it lacks its signature");
             return false;
@@ -178,7 +178,7 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
             return true;
         }
 
-        if (!key.Algorithms.Contains(algorithm) || !key.Verifies(algorithm, AuditLine.SignedContent(record.Hash), signature))
+        if (!record.IsSignedBy(key))
         {
             Fault = new(
                 file, number, record.Sequence, $"record {Number(record.Sequence)} was changed: its signature does not hold. What stands before it may have been made anew, back to the last one that holds");

@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
@@ -75,8 +76,14 @@ public static class TelemetryExport
     /// Sends what is left, and ends it: half a second at most. Disposed of without that, it would wait ten seconds for a collector that does not answer.
     /// </summary>
     /// <param name="services">The services of the program.</param>
-    public static Task End(IServiceProvider services) => Task.WhenAll(
-        Task.Run(() => services.GetService<MeterProvider>()?.Shutdown(LongestEnd)), Task.Run(() => services.GetService<TracerProvider>()?.Shutdown(LongestEnd)));
+    public static Task End(IServiceProvider services)
+    {
+        return Task.WhenAll(
+            Beside(() => services.GetService<MeterProvider>()?.Shutdown(LongestEnd)), Beside(() => services.GetService<TracerProvider>()?.Shutdown(LongestEnd)));
+
+        // On threads of their own: they wait for what only a thread of the pool brings.
+        static Task Beside(Action end) => Task.Factory.StartNew(end, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
+    }
 
     private static bool IsPushed(IConfiguration configuration)
     {
