@@ -240,7 +240,8 @@ public sealed class AuditTests : IDisposable
 
         var token = await service.GetToken();
         Directory.CreateDirectory(folder);
-        (await AuditRecords.Find(log, "token_issued")).Text("token_id").Should().Be(TokenDraft.Of(token).Claims["jti"]!.GetValue<string>());
+        var tokenId = TokenDraft.Of(token).Claims["jti"]!.GetValue<string>();
+        (await AuditRecords.Find(log, "token_issued", record => record.Text("token_id") == tokenId)).Text("outcome").Should().Be("issued");
     }
 
     [TmpfsFact]

@@ -11,8 +11,8 @@ namespace TokenService.Storage;
 /// <remarks>
 /// A file that was moved away is written to its end, and the next one is begun under the name. A line that a killed process left unfinished is taken
 /// away at the next start; the record of that start says so. It goes on in the same chain where a signature that holds vouches for the records there,
-/// but for the last ones: else its next signature would vouch for whatever somebody had put there meanwhile. A second file, with <c>.lock</c> at its end, keeps other processes out: the first one
-/// may be moved and read by anybody.
+/// but for the last ones: else its next signature would vouch for whatever somebody had put there meanwhile. A second file, with <c>.lock</c> at its
+/// end, keeps other processes out: the first one may be moved and read by anybody.
 /// </remarks>
 public sealed class AuditFile : IAuditOutput
 {
