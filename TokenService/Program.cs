@@ -16,6 +16,7 @@ using Microsoft.Extensions.Logging;
 using OpenTelemetry.Metrics;
 using TokenService.Administration;
 using TokenService.Authentication;
+using TokenService.Clients;
 using TokenService.Commands;
 using TokenService.Endpoints;
 using TokenService.Grants;
@@ -66,6 +67,9 @@ public static class Program
 
         var store = Store.Open(settings);
         store.SettleMasterKey();
+
+        // Before any of them is removed: it may have signed the end of the audit log.
+        var auditKeys = settings.AuditFile is null ? [] : store.PublicKeys();
         KeyRotation.Step(store.Keys, settings, clock);
         var health = new StoreHealth(clock);
         builder.Services.AddHealthChecks().AddCheck("store", health);
@@ -141,7 +145,7 @@ public static class Program
         var revocations = new RevocationStore(
             store.DataSource, watch.Revoked, clock, Telling("revocations cannot be noted in the store", logger.RevocationsNotNoted));
         var kept = new RefusalStore(store.DataSource, clock, logger.RefusalsDropped);
-        var audit = OpenAuditLog(settings, watch, health, clock, logger);
+        var audit = OpenAuditLog(settings, auditKeys, watch, health, clock, logger);
         var admission = new Admission(Environment.ProcessorCount, TimeProvider.System, count =>
         {
             logger.Overloaded(count);
@@ -173,6 +177,7 @@ public static class Program
                 watch, grants, () => issuer.Value, settings.TakesClientCertificates ? new(authorities is not null, settings.MtlsUrl) : null, settings.JwksMaxAge));
         app.Lifetime.ApplicationStopped.Register(() =>
         {
+            var exported = TelemetryExport.End(app.Services);
             admission.Dispose();
             reuse.Dispose();
             keySets.Dispose();
@@ -184,6 +189,8 @@ public static class Program
             {
                 logger.EndsUnwritten();
             }
+
+            exported.Wait();
         });
         app.Lifetime.ApplicationStarted.Register(() =>
         {
@@ -210,14 +217,21 @@ public static class Program
     // Settings are read once. The host would watch all that lies below its folder for them, and be woken by each write to a store that lies there.
     internal static WebApplicationBuilder Builder(string[] args) => WebApplication.CreateSlimBuilder(["--hostBuilder:reloadConfigOnChange=false", .. args]);
 
-    private static AuditLog? OpenAuditLog(Settings settings, StoreWatch watch, StoreHealth health, TimeProvider clock, ILogger logger)
+    private static AuditLog? OpenAuditLog(Settings settings, ImmutableArray<ClientKey> keys, StoreWatch watch, StoreHealth health, TimeProvider clock, ILogger logger)
     {
         if (settings.AuditFile is null)
         {
             return null;
         }
 
-        IAuditOutput output = settings.AuditFile == Settings.StandardOutput ? new AuditStandardOutput() : new AuditFile(settings.AuditFile);
+        IAuditOutput output = settings.AuditFile == Settings.StandardOutput
+            ? new AuditStandardOutput()
+            : new AuditFile(settings.AuditFile, kid => keys.FirstOrDefault(key => key.Jwk.Kid == kid));
+        if (output is AuditFile { HoldsOther: true })
+        {
+            logger.AuditBeginsAnew(output.Name);
+        }
+
         logger.AuditGoesOn(output.Name, output.Tail.Sequence, output.Tail.Hash ?? "none");
         return new AuditLog(output, settings.AuditRefuses, () => watch.Current, StoreChanges.Between, clock, notice =>
         {

@@ -1,4 +1,5 @@
 using System;
+using System.Buffers;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
@@ -6,6 +7,7 @@ using System.Net.Http;
 using System.Text;
 using System.Threading.Tasks;
 using FluentAssertions;
+using TokenService.Operations;
 using TokenService.Tests.Support;
 using Xunit;
 
@@ -165,6 +167,41 @@ public sealed class AuditTests : IDisposable
     }
 
     [Fact]
+    public async Task The_next_start_does_not_sign_for_what_was_put_there_meanwhile()
+    {
+        await using (await Start())
+        {
+        }
+
+        // All of it made anew, as whoever can write the file can do without a key.
+        var forged = new ArrayBufferWriter<byte>();
+        var chain = new AuditChain(0, null);
+        chain.Append(forged, new AuditRecord(AuditEvents.Start, DateTimeOffset.UtcNow));
+        chain.Append(forged, new AuditRecord(AuditEvents.TokenIssued, DateTimeOffset.UtcNow) { ClientId = Sample.Job, Outcome = "issued" });
+        File.WriteAllBytes(Log, forged.WrittenSpan.ToArray());
+        await using (await Start())
+        {
+        }
+
+        AuditRecords.Read(Log)[2].GetProperty("seq").GetInt64().Should().Be(1, "a chain begins anew behind it");
+        (await Verify()).Should().Match<Finished>(run => run.ExitCode == 1 && run.Error.Contains(
+            "line 1: nothing in the chain that begins here is signed: it was put there, or its service was killed as it began.", StringComparison.Ordinal));
+    }
+
+    [Fact]
+    public async Task Verify_with_the_store_of_no_service_says_which_key_it_lacks()
+    {
+        await using (await Start())
+        {
+        }
+
+        using var other = new TemporaryFolder();
+        var verified = await new Cli(other).Run("audit", "verify", Log);
+        verified.ExitCode.Should().Be(1);
+        verified.Error.TrimEnd().Should().EndWith("which is not known here; name a JWKS that has it with --jwks.").And.NotContain("\n");
+    }
+
+    [Fact]
     public async Task With_refuse_no_token_is_given_while_the_folder_is_away_and_it_recovers_by_itself()
     {
         var folder = Directory.CreateDirectory(_folder.File("audit")).FullName;
@@ -203,7 +240,8 @@ public sealed class AuditTests : IDisposable
 
         var token = await service.GetToken();
         Directory.CreateDirectory(folder);
-        (await AuditRecords.Find(log, "token_issued")).Text("token_id").Should().Be(TokenDraft.Of(token).Claims["jti"]!.GetValue<string>());
+        var tokenId = TokenDraft.Of(token).Claims["jti"]!.GetValue<string>();
+        (await AuditRecords.Find(log, "token_issued", record => record.Text("token_id") == tokenId)).Text("outcome").Should().Be("issued");
     }
 
     [TmpfsFact]
@@ -296,6 +334,39 @@ public sealed class AuditTests : IDisposable
         var verified = await Verify("--complete");
         verified.ExitCode.Should().Be(0, verified.Error);
         program.Printed.Should().Contain("\"EventId\":1,", "the log is there too");
+    }
+
+    [Theory]
+    [InlineData("head -n 1")]
+    [InlineData("sleep 60")]
+    [Trait("Host", "OwnProgram")]
+    public async Task With_refuse_no_token_is_given_once_nobody_reads_standard_output(string reader)
+    {
+        var url = new Uri($"http://127.0.0.1:{RunningProgram.FreePort()}");
+        _folder.Write("clients.json", Sample.File);
+        await using var program = await RunningProgram.Start(
+            "sh",
+            [
+                "-c", $"\"$@\" | {reader}", "sh", Repository.Program, $"--contentRoot={_folder.Path}", $"--urls={url}", $"--TokenService:Issuer={url.GetLeftPart(UriPartial.Authority)}",
+                "--TokenService:ApplyFile=clients.json", "--TokenService:Audit:File=-", "--TokenService:Audit:OnFailure=refuse",
+            ],
+            new(url, "/health/ready"));
+
+        // A pipe that is not read takes 64 KiB.
+        var refusal = $"{Grant}&scope={string.Join('+', Enumerable.Repeat("nothing", 100))}";
+        var since = System.Diagnostics.Stopwatch.StartNew();
+        Answer answer;
+        do
+        {
+            await TokenQueries.Post(url, "/oauth2/token", refusal, TokenQueries.Job);
+            answer = await TokenQueries.Post(url, "/oauth2/token", Grant, TokenQueries.Job);
+            since.Elapsed.Should().BeLessThan(TimeSpan.FromSeconds(20));
+        }
+        while (answer.Status == 200 || answer.IsTooBusy);
+
+        (answer.Status, answer.Error).Should().Be((503, "temporarily_unavailable"));
+        using var http = new HttpClient();
+        (await http.GetStringAsync(new Uri(url, "/health/ready"))).Should().StartWith("Degraded: the audit log cannot be written, since ");
     }
 
     [Fact]

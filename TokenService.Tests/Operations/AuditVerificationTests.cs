@@ -101,6 +101,39 @@ public sealed class AuditVerificationTests
     }
 
     [Fact]
+    public void Records_that_no_signature_vouches_for_are_counted_also_those_of_a_chain_before_another()
+    {
+        Verify(s_log).NotSigned.Should().Be(0);
+        Verify(s_log[..11]).NotSigned.Should().Be(4, "the last checkpoint is record 7");
+        var killed = Verify([.. s_log[..9], .. s_log]);
+        (killed.Fault, killed.Chains, killed.NotSigned, killed.IsEnded).Should().Be((null, 2, 2, true));
+    }
+
+    [Theory]
+    [InlineData(true)]
+    [InlineData(false)]
+    public void A_chain_that_nothing_signs_is_named_wherever_it_was_put(bool last)
+    {
+        // Whoever can write the file can make one: it takes no key.
+        var forged = s_log[..1];
+        string[] log = last ? [.. s_log, .. forged] : [.. s_log, .. forged, .. s_log];
+
+        Verify(log).Fault.Should().Be(new AuditFault(
+            "audit.log", 13, 1, "nothing in the chain that begins here is signed: it was put there, or its service was killed as it began"));
+    }
+
+    [Fact]
+    public void What_stands_in_a_record_does_not_reach_the_terminal_as_it_is()
+    {
+        var record = new ArrayBufferWriter<byte>();
+        var last = AuditLine.Read(Encoding.UTF8.GetBytes(s_log[4]))!;
+        new AuditChain(last.Sequence, last.Hash).Append(record, new AuditRecord(AuditEvents.Checkpoint, DateTimeOffset.UnixEpoch) { Kid = "\u001b[2J\nRecords", Algorithm = "RS256" });
+        var line = Encoding.UTF8.GetString(record.WrittenSpan).TrimEnd()[..^1] + ",\"signature\":\"AAAA\"}";
+
+        Fault([.. s_log[..5], line]).What.Should().StartWith("record 6 is signed with the key \\u001B[2J\\u000ARecords, which is not known here");
+    }
+
+    [Fact]
     public void A_later_key_that_is_known_vouches_for_what_one_before_it_signed()
     {
         var log = Log(s_other, s_key);

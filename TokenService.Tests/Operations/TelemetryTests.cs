@@ -174,7 +174,8 @@ public sealed class TelemetryTests : IAsyncLifetime, IDisposable
     {
         await SendAllKinds();
         await Until(() => _receiver.Spans.Any(span => span.Name == "HTTP /oauth2/token") && _receiver.Metrics.Contains("tokenservice.requests"));
-        await Until(() => _receiver.Spans.Count(span => span.Name.EndsWith("/oauth2/token", StringComparison.Ordinal)) >= 10);
+        await Until(() => _receiver.Spans.Count(span => span.Name.EndsWith("/oauth2/token", StringComparison.Ordinal)) >= 10
+            && _receiver.Spans.Any(span => span.TraceId == "22222222222222222222222222222222"));
 
         var scraped = (await Scrape()).Text;
         scraped.Should().Contain("http_request_method=\"_OTHER\"");
@@ -252,6 +253,7 @@ public sealed class TelemetryTests : IAsyncLifetime, IDisposable
         (await Send($"canary-name=canary-value&canary-name=2&{Grant}")).Status.Should().Be(400);
         (await Send(Grant, path: "/OAuth2/Token?client_secret=canary-in-query")).Status.Should().Be(400);
         (await Send(Grant, path: "/canary-path?canary=1")).Status.Should().Be(404);
+        (await Send(Grant, parent: "00-22222222222222222222222222222222-b7ad6b7169203331-01")).Status.Should().Be(401);
         (await Send(Grant, method: "CANARY")).Status.Should().Be(405);
         (await Send("token=canary-token", Sample.Job, Sample.JobSecret, TokenQueries.Introspection)).Status.Should().Be(403);
         (await Send("token=canary-token", Sample.Job, Sample.JobSecret, TokenQueries.Revocation)).Status.Should().Be(200);
@@ -278,6 +280,7 @@ public sealed class TelemetryTests : IAsyncLifetime, IDisposable
         if (parent is not null)
         {
             request.Headers.Add("traceparent", parent);
+            request.Headers.Add("tracestate", "canary=canary-state");
         }
 
         using var response = await _http.SendAsync(request);

@@ -20,7 +20,7 @@ public sealed class AuditLogTests
     {
         await using var service = await RunningService.Start();
         var file = service.Folder.File("own.log");
-        using (var log = new AuditLog(new AuditFile(file), refuses, () => service.Store.Current, (_, _, _) => [], TimeProvider.System, _ => { }))
+        using (var log = new AuditLog(new AuditFile(file, _ => null), refuses, () => service.Store.Current, (_, _, _) => [], TimeProvider.System, _ => { }))
         {
             for (var i = 0; i < AuditLog.MostWaiting; i++)
             {
@@ -47,7 +47,7 @@ public sealed class AuditLogTests
         using var folder = new TemporaryFolder();
         var file = folder.Write("audit.log", "{\"audit\":1,\"seq\":7}\n");
 
-        using var opened = new AuditFile(file);
+        using var opened = new AuditFile(file, _ => null);
 
         opened.Tail.Should().Be(new AuditTail(0, null, 0));
         new FileInfo(file).Length.Should().Be(20);

@@ -5,22 +5,28 @@ using System.Collections.Generic;
 using System.IO;
 using System.Linq;
 using System.Text;
+using System.Threading;
 using System.Threading.Tasks;
+using Microsoft.AspNetCore.Http;
+using Microsoft.AspNetCore.Server.Kestrel.Core;
 
 namespace TokenService.Tests.Support;
 
-/// <summary>A collector: takes what comes by OTLP over HTTP (protobuf), and reads the parts that tests ask for.</summary>
+/// <summary>A collector: takes what comes by OTLP, over HTTP (protobuf) or gRPC, and reads the parts that tests ask for.</summary>
 internal sealed class OtlpReceiver : IAsyncDisposable
 {
+    private const int GrpcPrefix = 5;
+
     private readonly KeySetHost _host;
+    private readonly bool _grpc;
     private readonly ConcurrentQueue<(string Path, byte[] Body)> _received = new();
 
-    private OtlpReceiver(KeySetHost host) => _host = host;
+    private OtlpReceiver(KeySetHost host, bool grpc) => (_host, _grpc) = (host, grpc);
 
     /// <summary>What a service is to be told.</summary>
     public (string Name, string Value)[] Variables =>
     [
-        ("OTEL_EXPORTER_OTLP_ENDPOINT", _host.Uri.ToString().TrimEnd('/')), ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", _host.Uri.ToString().TrimEnd('/')), ("OTEL_EXPORTER_OTLP_PROTOCOL", _grpc ? "" : "http/protobuf"),
         ("OTEL_METRIC_EXPORT_INTERVAL", "200"), ("OTEL_BSP_SCHEDULE_DELAY", "100"),
     ];
 
@@ -42,20 +48,38 @@ internal sealed class OtlpReceiver : IAsyncDisposable
         span.Where(part => part.Number == 9).Select(part => Fields(part.Value)).ToDictionary(
             attribute => Text(attribute, 1), attribute => Value(Fields(attribute.Single(part => part.Number == 2).Value)), StringComparer.Ordinal)))];
 
-    public static async Task<OtlpReceiver> Start()
+    /// <param name="grpc">Whether it takes gRPC and nothing else, which is what a service is not told.</param>
+    public static async Task<OtlpReceiver> Start(bool grpc = false)
     {
-        var receiver = new OtlpReceiver(await KeySetHost.Start(path: ""));
+        var receiver = new OtlpReceiver(await KeySetHost.Start(path: "", protocols: grpc ? HttpProtocols.Http2 : HttpProtocols.Http1), grpc);
         receiver._host.Answer = async http =>
         {
             using var body = new MemoryStream();
             await http.Request.Body.CopyToAsync(body, http.RequestAborted);
-            receiver._received.Enqueue((http.Request.Path, body.ToArray()));
-            http.Response.ContentType = "application/x-protobuf";
+            http.Response.ContentType = grpc ? "application/grpc" : "application/x-protobuf";
+            receiver._received.Enqueue(grpc ? (PathOf(http.Request.Path), body.ToArray()[GrpcPrefix..]) : (http.Request.Path, body.ToArray()));
+            if (grpc)
+            {
+                // An empty message, and that all is well.
+                http.Response.AppendTrailer("grpc-status", "0");
+                await http.Response.Body.WriteAsync(new byte[GrpcPrefix], http.RequestAborted);
+            }
         };
         return receiver;
     }
 
+    /// <summary>Takes connections and requests from now on, and answers none.</summary>
+    public void Hang() => _host.Answer = http => Task.Delay(Timeout.Infinite, http.RequestAborted);
+
     public ValueTask DisposeAsync() => _host.DisposeAsync();
+
+    // As the same is called over HTTP.
+    private static string PathOf(string method) => method switch
+    {
+        "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export" => "/v1/metrics",
+        "/opentelemetry.proto.collector.trace.v1.TraceService/Export" => "/v1/traces",
+        _ => method,
+    };
 
     private IEnumerable<List<Field>> Of(string path) => _received.Where(request => request.Path == path)
         .SelectMany(request => Inside(Fields(request.Body), 1)).SelectMany(resource => Inside(resource, 2)).SelectMany(scope => Inside(scope, 2));

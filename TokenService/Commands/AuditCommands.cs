@@ -65,6 +65,7 @@ internal static class AuditCommands
                     SignedSeq = log.LastSigned?.Sequence,
                     Chains = log.Chains,
                     OpenRuns = log.OpenRuns,
+                    NotSigned = log.NotSigned,
                     TornBytes = log.TornBytes,
                     Ended = log.IsEnded,
                     Fault = fault,
@@ -85,6 +86,12 @@ internal static class AuditCommands
         {
             Console.Out.WriteLine($"Records {Number(log.First!.Value)} to {Number(last.Sequence)} are as they were written; the last has the hash {last.Hash}.");
             Console.Out.WriteLine($"Signed up to record {Number(log.LastSigned!.Sequence)}, {log.LastSigned.Time}, with the key {log.LastSigned.Kid}.");
+            if (log.NotSigned > 0)
+            {
+                Console.Out.WriteLine(
+                    $"Records that no signature vouches for: {Number(log.NotSigned)}, behind the last one of {(log.Chains > 1 ? "their chains" : "all")}. Whoever can write the file can have changed or made them.");
+            }
+
             if (log.First > 1)
             {
                 Console.Out.WriteLine($"It goes on behind record {Number(log.First.Value - 1)} of an earlier file, which was not looked at.");

@@ -243,6 +243,9 @@ internal sealed record AuditListing
 
     public required long OpenRuns { get; init; }
 
+    /// <summary>How many records stand behind the last signature of their chain.</summary>
+    public required long NotSigned { get; init; }
+
     public required long TornBytes { get; init; }
 
     public required bool Ended { get; init; }

@@ -23,7 +23,8 @@ public static class RequestSpans
 
     private static async Task Trace(HttpContext http, string route, RequestDelegate next, Telemetry telemetry)
     {
-        _ = ActivityContext.TryParse(http.Request.Headers.TraceParent, http.Request.Headers.TraceState, isRemote: true, out var caller);
+        // Without its tracestate, which is text of any length, and would go out with each span.
+        _ = ActivityContext.TryParse(http.Request.Headers.TraceParent, null, isRemote: true, out var caller);
         using var span = telemetry.Request(http.Request.Method, route, caller);
         await next(http);
         if (span is { IsAllDataRequested: true })

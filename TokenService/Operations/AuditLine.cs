@@ -3,6 +3,7 @@ using System.Buffers.Text;
 using System.Security.Cryptography;
 using System.Text;
 using System.Text.Json;
+using TokenService.Clients;
 using TokenService.Protocol;
 
 namespace TokenService.Operations;
@@ -37,6 +38,10 @@ public sealed record AuditLine(long Sequence, string? Previous, string Event, st
 
     /// <summary>Whether a chain begins with it.</summary>
     public bool BeginsChain => this is { Sequence: 1, Previous: null, Event: AuditEvents.Start };
+
+    /// <summary>Whether the record has a signature, and this key made it.</summary>
+    public bool IsSignedBy(ClientKey key) => Algorithm is not null && Signature is not null && key.Algorithms.Contains(Algorithm)
+        && key.Verifies(Algorithm, SignedContent(Hash), Signature);
 
     /// <summary>What the signature of a record with this hash is made of. It can be taken for no JWT: those have no spaces.</summary>
     public static byte[] SignedContent(string hash) => Encoding.ASCII.GetBytes($"{SignedText}\n{hash}\n");

@@ -1,6 +1,7 @@
 using System;
 using System.Globalization;
 using TokenService.Clients;
+using TokenService.Protocol;
 
 namespace TokenService.Operations;
 
@@ -22,6 +23,8 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
     private AuditFault? _missing;
     private long _expected;
     private AuditFault? _unknownKey;
+    private AuditFault? _chain;
+    private long _behindSignature;
 
     /// <summary>The first fault, or <see langword="null"/> where there is none.</summary>
     public AuditFault? Fault { get; private set; }
@@ -43,6 +46,9 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
 
     /// <summary>The last record with a signature by a key that is known: it vouches for all of its chain up to itself.</summary>
     public AuditLine? LastSigned { get; private set; }
+
+    /// <summary>How many records no signature vouches for: each stands behind the last one of its chain, and whoever can write the file can have made it.</summary>
+    public long NotSigned { get; private set; }
 
     /// <summary>How much there is of a last line without an end; 0 where it has one.</summary>
     public long TornBytes { get; private set; }
@@ -90,7 +96,8 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
     /// <summary>Ends it: what is still in doubt is a fault.</summary>
     public void End()
     {
-        Fault ??= _missing ?? _unknownKey ?? (LastSigned is null ? new AuditFault("", 0, null, "nothing in it is signed: it is no audit log, or only its beginning") : null);
+        Fault ??= _missing ?? _unknownKey ?? (LastSigned is null ? new AuditFault("", 0, null, "nothing in it is signed: it is no audit log, or only its beginning") : _chain);
+        NotSigned += _behindSignature;
         OpenRuns += Fault is null && _last is not { Event: AuditEvents.End } ? 1 : 0;
     }
 
@@ -106,13 +113,16 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
 
         if (_last is null || record.BeginsChain)
         {
-            if (_unknownKey is not null)
+            // Nothing that follows vouches for the chain before.
+            Fault = _unknownKey ?? _chain;
+            if (Fault is not null)
             {
-                // Nothing that follows vouches for the chain before.
-                Fault = _unknownKey;
                 return;
             }
 
+            _chain = new(file, number, record.Sequence, "nothing in the chain that begins here is signed: it was put there, or its service was killed as it began");
+            NotSigned += _behindSignature;
+            _behindSignature = 0;
             Chains++;
             First ??= record.Sequence;
         }
@@ -143,6 +153,7 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
             OpenRuns++;
         }
 
+        _behindSignature++;
         if (record.IsCheckpoint && !CheckSignature(record, file, number))
         {
             return;
@@ -154,7 +165,7 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
 
     private bool CheckSignature(AuditLine record, string file, long number)
     {
-        if (record is not { Kid: { } kid, Algorithm: { } algorithm, Signature: { Length: > 0 } signature })
+        if (record is not { Kid: { } kid, Algorithm: not null, Signature.Length: > 0 })
         {
             Fault = new(file, number, record.Sequence, $"record {Number(record.Sequence)} was changed: it lacks its signature");
             return false;
@@ -163,11 +174,11 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
         if (findKey(kid) is not { } key)
         {
             _unknownKey ??= new(
-                file, number, record.Sequence, $"record {Number(record.Sequence)} is signed with the key {kid}, which is not known here; name a JWKS that has it with --jwks");
+                file, number, record.Sequence, $"record {Number(record.Sequence)} is signed with the key {Printable.Escape(kid)}, which is not known here; name a JWKS that has it with --jwks");
             return true;
         }
 
-        if (!key.Algorithms.Contains(algorithm) || !key.Verifies(algorithm, AuditLine.SignedContent(record.Hash), signature))
+        if (!record.IsSignedBy(key))
         {
             Fault = new(
                 file, number, record.Sequence, $"record {Number(record.Sequence)} was changed: its signature does not hold. What stands before it may have been made anew, back to the last one that holds");
@@ -175,7 +186,7 @@ public sealed class AuditVerification(Func<string, ClientKey?> findKey)
         }
 
         // It vouches for what unknown keys signed before it in the same chain.
-        (LastSigned, _unknownKey) = (record, null);
+        (LastSigned, _unknownKey, _chain, _behindSignature) = (record, null, null, 0);
         return true;
     }
 

@@ -129,6 +129,10 @@ public static partial class Log
     [LoggerMessage(71, LogLevel.Error, "The audit log {file} cannot be written; {consequence} until it can. {fault}")]
     public static partial void AuditNotWritten(this ILogger logger, string file, string consequence, string fault);
 
+    /// <summary>What stands in the audit log cannot be gone on with.</summary>
+    [LoggerMessage(73, LogLevel.Warning, "The audit log {file} ends in something that no key of this service vouches for: a new chain begins behind it. Ask audit verify what was changed.")]
+    public static partial void AuditBeginsAnew(this ILogger logger, string file);
+
     /// <summary>The audit log can be written again.</summary>
     [LoggerMessage(72, LogLevel.Information, "The audit log {file} can be written again; records that are lost: {lost}.")]
     public static partial void AuditWritten(this ILogger logger, string file, long lost);

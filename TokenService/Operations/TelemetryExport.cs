@@ -1,5 +1,7 @@
 using System;
 using System.Linq;
+using System.Threading;
+using System.Threading.Tasks;
 using Microsoft.Extensions.Configuration;
 using Microsoft.Extensions.DependencyInjection;
 using OpenTelemetry.Metrics;
@@ -20,6 +22,8 @@ public static class TelemetryExport
 {
     /// <summary>The variable that switches OTLP on; the SDK reads it, and those beside it, by itself.</summary>
     public const string OtlpEndpoint = "OTEL_EXPORTER_OTLP_ENDPOINT";
+
+    private const int LongestEnd = 500;
 
     // Of the meters of the runtime and the web server, which make many more.
     private static readonly (string Meter, string[] Instruments)[] s_runtime =
@@ -66,6 +70,19 @@ public static class TelemetryExport
         {
             telemetry.WithTracing(traces => traces.AddSource(Telemetry.Name).AddOtlpExporter());
         }
+    }
+
+    /// <summary>
+    /// Sends what is left, and ends it: half a second at most. Disposed of without that, it would wait ten seconds for a collector that does not answer.
+    /// </summary>
+    /// <param name="services">The services of the program.</param>
+    public static Task End(IServiceProvider services)
+    {
+        return Task.WhenAll(
+            Beside(() => services.GetService<MeterProvider>()?.Shutdown(LongestEnd)), Beside(() => services.GetService<TracerProvider>()?.Shutdown(LongestEnd)));
+
+        // On threads of their own: they wait for what only a thread of the pool brings.
+        static Task Beside(Action end) => Task.Factory.StartNew(end, CancellationToken.None, TaskCreationOptions.LongRunning, TaskScheduler.Default);
     }
 
     private static bool IsPushed(IConfiguration configuration)

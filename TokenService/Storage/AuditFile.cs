@@ -1,6 +1,7 @@
 using System;
 using System.IO;
 using Microsoft.Win32.SafeHandles;
+using TokenService.Clients;
 using TokenService.Operations;
 using TokenService.Protocol;
 
@@ -9,24 +10,31 @@ namespace TokenService.Storage;
 /// <summary>The audit log in a file, which one process writes.</summary>
 /// <remarks>
 /// A file that was moved away is written to its end, and the next one is begun under the name. A line that a killed process left unfinished is taken
-/// away at the next start; the record of that start says so. A second file, with <c>.lock</c> at its end, keeps other processes out: the first one
-/// may be moved and read by anybody.
+/// away at the next start; the record of that start says so. It goes on in the same chain where a signature that holds vouches for the records there,
+/// but for the last ones: else its next signature would vouch for whatever somebody had put there meanwhile. A second file, with <c>.lock</c> at its
+/// end, keeps other processes out: the first one may be moved and read by anybody.
 /// </remarks>
 public sealed class AuditFile : IAuditOutput
 {
     private const int Block = 64 * 1024;
 
+    // Some times as many as there are behind a signature where all goes well.
+    private const int MostBehindSignature = 50_000;
+
     private readonly string _path;
     private readonly FileStream _lock;
+    private readonly Func<string, ClientKey?> _findKey;
+    private readonly byte[] _block = new byte[Block];
     private SafeFileHandle? _handle;
     private FileIdentity? _identity;
 
     /// <summary>Opens the file, or makes it.</summary>
     /// <param name="path">The full path.</param>
+    /// <param name="findKey">The service's public key with a <c>kid</c>, or <see langword="null"/> where it is not known.</param>
     /// <exception cref="OperatorFaultException">It cannot be opened, is no plain file, or another process writes it.</exception>
-    public AuditFile(string path)
+    public AuditFile(string path, Func<string, ClientKey?> findKey)
     {
-        _path = path;
+        (_path, _findKey) = (path, findKey);
         try
         {
             RefuseOtherThanFile();
@@ -47,6 +55,9 @@ public sealed class AuditFile : IAuditOutput
 
     /// <inheritdoc/>
     public AuditTail Tail { get; }
+
+    /// <summary>Whether there was something that a chain begins anew behind: its end is no record, or no signature that holds vouches for it.</summary>
+    public bool HoldsOther { get; private set; }
 
     /// <inheritdoc/>
     public bool WasReplaced => _handle is not null
@@ -119,7 +130,8 @@ public sealed class AuditFile : IAuditOutput
             RandomAccess.SetLength(_handle, end);
         }
 
-        var last = end == 0 ? null : Last(end);
+        var last = end == 0 || Record(end) is not { } record || !IsVouchedFor(record, end) ? null : record;
+        HoldsOther = end > 0 && last is null;
         return new AuditTail(last?.Sequence ?? 0, last?.Hash, length - end);
     }
 
@@ -132,8 +144,31 @@ public sealed class AuditFile : IAuditOutput
         }
     }
 
-    // The last record, where the line that ends here is one. Otherwise a chain begins anew, and a look at the file finds the line.
-    private AuditLine? Last(long end)
+    // Whether a signature that holds stands in the same chain, at this record or not far before it. Otherwise a chain begins anew, and a look at the file
+    // finds what is wrong.
+    private bool IsVouchedFor(AuditLine record, long end)
+    {
+        for (var i = 0; i < MostBehindSignature; i++)
+        {
+            if (record.IsCheckpoint)
+            {
+                return record.Kid is { } kid && _findKey(kid) is { } key && record.IsSignedBy(key);
+            }
+
+            end = LineEndBefore(end - 1);
+            if (end == 0 || Record(end) is not { } before || (before.Sequence + 1, before.Hash) != (record.Sequence, record.Previous))
+            {
+                return false;
+            }
+
+            record = before;
+        }
+
+        return false;
+    }
+
+    // The record in the line that ends here, where there is a whole one.
+    private AuditLine? Record(long end)
     {
         var begin = LineEndBefore(end - 1);
         if (end - begin > AuditLine.MaxBytes)
@@ -148,12 +183,12 @@ public sealed class AuditFile : IAuditOutput
     // Where the last line that ends before this place ends: behind its line feed. 0 where there is none.
     private long LineEndBefore(long place)
     {
-        var block = new byte[Block];
-        while (place > 0)
+        // Most lines are short.
+        for (var size = Block / 64; place > 0; size = Block)
         {
-            var from = Math.Max(0, place - Block);
-            var read = RandomAccess.Read(_handle!, block.AsSpan(0, (int)(place - from)), from);
-            var at = block.AsSpan(0, read).LastIndexOf((byte)'\n');
+            var from = Math.Max(0, place - size);
+            var read = RandomAccess.Read(_handle!, _block.AsSpan(0, (int)(place - from)), from);
+            var at = _block.AsSpan(0, read).LastIndexOf((byte)'\n');
             if (at >= 0)
             {
                 return from + at + 1;

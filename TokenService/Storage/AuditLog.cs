@@ -1,6 +1,7 @@
 using System;
 using System.Buffers;
 using System.Collections.Generic;
+using System.Diagnostics;
 using System.Threading;
 using System.Threading.Channels;
 using System.Threading.Tasks;
@@ -36,6 +37,12 @@ public sealed class AuditLog : IDisposable
     private static readonly TimeSpan s_signed = TimeSpan.FromSeconds(10);
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(2);
 
+    // Where it fails anyway.
+    private static readonly TimeSpan s_lastTry = TimeSpan.FromMilliseconds(500);
+
+    // A pipe that nobody reads, a disk that hangs: the thread cannot say so itself.
+    private static readonly TimeSpan s_stuck = TimeSpan.FromSeconds(3);
+
     private readonly Channel<AuditRecord> _queue = Channel.CreateBounded<AuditRecord>(new BoundedChannelOptions(MostWaiting) { SingleReader = true });
     private readonly IAuditOutput _output;
     private readonly bool _refuses;
@@ -47,6 +54,8 @@ public sealed class AuditLog : IDisposable
     private readonly ArrayBufferWriter<byte> _lines = new(Block);
     private readonly ManualResetEventSlim _stopping = new();
     private readonly Thread _writer;
+    private readonly Timer _watch;
+    private readonly Lock _telling = new();
     private Task<bool>? _more;
     private StoreSnapshot? _seen;
     private long _signedSequence;
@@ -54,6 +63,7 @@ public sealed class AuditLog : IDisposable
     private string? _signedKid;
     private Task _syncing = Task.CompletedTask;
     private bool _began;
+    private long _busySince;
     private volatile bool _failing;
     private long _dropped;
     private long _lost;
@@ -76,6 +86,7 @@ public sealed class AuditLog : IDisposable
         (_output, _refuses, _current, _changes, _clock, _tell) = (output, refuses, current, changes, clock, tell);
         _chain = new AuditChain(output.Tail.Sequence, output.Tail.Hash);
         _writer = new Thread(Write) { IsBackground = true, Name = "audit log" };
+        _watch = new Timer(_ => Watch(), null, s_look, s_look);
     }
 
     /// <summary>Whether no token is to be given now, because it could not be recorded.</summary>
@@ -116,7 +127,8 @@ public sealed class AuditLog : IDisposable
     {
         _queue.Writer.TryComplete();
         _stopping.Set();
-        if (!_began || _writer.Join(s_patience))
+        _watch.Dispose();
+        if (!_began || _writer.Join(_failing ? s_lastTry : s_patience))
         {
             _output.Dispose();
         }
@@ -124,10 +136,13 @@ public sealed class AuditLog : IDisposable
 
     private void Write()
     {
+        Volatile.Write(ref _busySince, Stopwatch.GetTimestamp());
         Flush();
         while (!_queue.Reader.Completion.IsCompleted)
         {
+            Volatile.Write(ref _busySince, 0);
             Wait();
+            Volatile.Write(ref _busySince, Stopwatch.GetTimestamp());
             if (_lines.WrittenCount > 0 && !Flush())
             {
                 if (_stopping.IsSet)
@@ -262,22 +277,45 @@ public sealed class AuditLog : IDisposable
         catch (Exception fault)
         {
             // Whatever it is: the thread must go on, and tries it again.
-            if (!_failing)
+            lock (_telling)
             {
-                _failing = true;
-                _tell(new AuditNotice(fault.Message, 0));
+                Fail(fault.Message);
             }
 
             return false;
         }
 
-        if (_failing)
+        Volatile.Write(ref _busySince, Stopwatch.GetTimestamp());
+        lock (_telling)
         {
-            _failing = false;
-            _tell(new AuditNotice(null, _lost + Interlocked.Read(ref _dropped)));
-            _lost = 0;
+            if (_failing)
+            {
+                _failing = false;
+                _tell(new AuditNotice(null, _lost + Interlocked.Read(ref _dropped)));
+                _lost = 0;
+            }
         }
 
         return true;
+    }
+
+    private void Watch()
+    {
+        lock (_telling)
+        {
+            if (Volatile.Read(ref _busySince) is not 0 and var since && Stopwatch.GetElapsedTime(since) >= s_stuck)
+            {
+                Fail("What is being written is not taken.");
+            }
+        }
+    }
+
+    private void Fail(string fault)
+    {
+        if (!_failing)
+        {
+            _tell(new AuditNotice(fault, 0));
+            _failing = true;
+        }
     }
 }

@@ -20,7 +20,10 @@ public interface IAuditOutput : IDisposable
     /// <summary>Whether another file, or none, is now where the one that is open was. It stays open until <see cref="Leave"/>.</summary>
     bool WasReplaced { get; }
 
-    /// <summary>Writes whole lines: all of them, or none, as far as the file system lets that be.</summary>
+    /// <summary>
+    /// Writes whole lines: all of them, or none, as far as the file system lets that be. Where it fails, it is called again with the same lines, and
+    /// perhaps more behind them.
+    /// </summary>
     void Write(ReadOnlySpan<byte> lines);
 
     /// <summary>Has what was written survive the machine. May run beside <see cref="Write"/>, and beside nothing else.</summary>

@@ -4,6 +4,7 @@ using System.Collections.Immutable;
 using System.Data.Common;
 using System.Linq;
 using System.Security.Cryptography;
+using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Protocol;
 
@@ -134,6 +135,10 @@ public sealed class SigningKeyStore(StoreDataSource dataSource, Func<DbConnectio
         return new SigningKeyRing(
             schedule, Sealed(connection).ToDictionary(row => row.Row, row => Open(row, algorithms[row.Row], key), StringComparer.Ordinal));
     }
+
+    /// <summary>The public parts of the keys; none where there is no key yet.</summary>
+    internal ImmutableArray<ClientKey> ReadPublicKeys(DbConnection connection)
+        => ReadSchedule(connection).Keys.IsEmpty ? [] : [.. ReadRing(connection).Keys.Select(key => new ClientKey(key.PublicKey))];
 
     private static KeySchedule ReadSchedule(DbConnection connection) => new(connection.Query(
         "SELECT kid, algorithm, created_at, COALESCE(signs_from, created_at) FROM signing_keys",

@@ -3,7 +3,6 @@ using System.Collections.Generic;
 using System.Collections.Immutable;
 using System.Data.Common;
 using System.IO;
-using System.Linq;
 using TokenService.Clients;
 using TokenService.Keys;
 using TokenService.Operations;
@@ -63,7 +62,7 @@ public sealed class Store : IDisposable
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     /// <exception cref="OperatorFaultException">The master key is missing, unreadable, or not the right one.</exception>
     public ImmutableArray<ClientKey> PublicKeys()
-        => StoreTransaction.Read(_dataSource, connection => Keys.ReadRing(connection).Keys.Select(key => new ClientKey(key.PublicKey)).ToImmutableArray());
+        => StoreTransaction.Read(_dataSource, Keys.ReadPublicKeys);
 
     /// <summary>Opens the store that the settings name, makes it where there is none, and applies what migrations it lacks.</summary>
     /// <exception cref="OperatorFaultException">It cannot be opened.</exception>
