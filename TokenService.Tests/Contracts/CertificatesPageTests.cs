@@ -41,6 +41,59 @@ public sealed partial class CertificatesPageTests : IDisposable
         await Explained(none, "client_certificate", "no certificate");
     }
 
+    [NeedsFact("bash curl openssl", "apt-get install bash curl openssl")]
+    public async Task Any_other_certificate_of_openssl_is_refused()
+    {
+        await Prepare();
+        await using var service = await RunningProgram.Start(
+            Repository.Program,
+            [.. Command("--urls=").Split(' ')[1..].Select(Local), $"--contentRoot={_folder.Path}", "--environment=Production", "--TokenService:ApplyFile=clients.json"],
+            new($"https://127.0.0.1:{_port}/health/ready"));
+        _folder.Write("ca.cnf", """
+            [ca]
+            default_ca = own
+            [own]
+            database = index.txt
+            new_certs_dir = .
+            rand_serial = yes
+            default_md = sha256
+            policy = any
+            [any]
+            organizationName = optional
+            commonName = supplied
+            """);
+        const string sign = "openssl x509 -req -in indexer.csr -CA clients-ca.pem -CAkey clients-ca.key -CAcreateserial -days 365 -extfile wrong.ext -out wrong.crt";
+        const string ext = "printf 'subjectAltName={0}\nextendedKeyUsage={1}\n' > wrong.ext\n";
+        const string right = "DNS:indexer.example.com";
+        foreach (var (client, make, check, came) in ((string, string, string, string)[])
+        [
+            ("indexer", "touch index.txt; openssl ca -batch -notext -config ca.cnf -cert clients-ca.pem -keyfile clients-ca.key -in indexer.csr -extfile indexer.ext " +
+                "-startdate 20250101000000Z -enddate 20250201000000Z -out wrong.crt", "client_certificate", "one that is valid from 2025-01-01 00:00:00Z to 2025-02-01 00:00:00Z"),
+            ("indexer", "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 9 -subj '/O=Example/CN=Client CA' -keyout other.key -out other.pem\n" +
+                "openssl x509 -req -in indexer.csr -CA other.pem -CAkey other.key -CAcreateserial -days 9 -extfile indexer.ext -out wrong.crt",
+                "client_certificate", "one of \"CN=indexer, O=Example\" by \"CN=Client CA, O=Example\": "),
+            ("indexer", Ext("DNS:indexer.example.org", "clientAuth") + sign, "tls_client_auth_san_dns", "one with \"indexer.example.org\""),
+            ("indexer", Ext("DNS:*.example.com", "clientAuth") + sign, "tls_client_auth_san_dns", "one with \"*.example.com\""),
+            ("indexer", Ext("URI:indexer.example.com", "clientAuth") + sign, "tls_client_auth_san_dns", "one with none"),
+            ("indexer", Ext("email:indexer.example.com", "clientAuth") + sign, "tls_client_auth_san_dns", "one with none"),
+            ("indexer", Ext("otherName:1.3.6.1.4.1.311.20.2.3;UTF8:indexer.example.com", "clientAuth") + sign, "tls_client_auth_san_dns", "one with none"),
+            ("indexer", Ext(right, "serverAuth") + sign, "client_certificate", "NotValidForUsage"),
+            ("indexer", $"openssl req -x509 -key indexer.key -days 9 -subj /CN=indexer -addext subjectAltName={right} -out wrong.crt", "client_certificate", "one of \"CN=indexer\" by \"CN=indexer\": "),
+            ("crawler", "openssl req -x509 -key indexer.key -days 9 -subj /CN=crawler -out wrong.crt", "jwks", "one of \"CN=crawler\" with another key"),
+        ])
+        {
+            var made = await Shell($"set -euo pipefail\n{make}");
+            made.ExitCode.Should().Be(0, made.Error);
+
+            var refused = await Shell($"curl --cert wrong.crt --key indexer.key -d grant_type=client_credentials -d client_id={client} https://auth.example.com/oauth2/token");
+
+            refused.Output.Should().Contain("\"error\":\"invalid_client\"", "{0}: {1}", make, refused.Error);
+            await Explained(refused, check, came);
+        }
+
+        static string Ext(string name, string usage) => string.Format(System.Globalization.CultureInfo.InvariantCulture, ext, name, usage);
+    }
+
     [NeedsFact("bash curl openssl nginx", "apt-get install bash curl openssl nginx-light")]
     public async Task The_configuration_of_nginx_tells_the_certificate_of_the_client_and_nothing_that_a_client_writes()
     {

@@ -172,6 +172,68 @@ public sealed class LogSecrecyTests
     }
 
     [Fact]
+    public async Task Proofs_of_keys_and_tokens_that_are_exchanged_are_not_logged()
+    {
+        using var folder = new TemporaryFolder();
+        folder.Write("clients.json", DPoPClients.File);
+        var port = RunningProgram.FreePort();
+        await using var program = await new Cli(folder).Serve(
+            port,
+            "--TokenService:ApplyFile=clients.json",
+            "--Logging:LogLevel:Default=Trace",
+            "--Logging:Console:LogLevel:Default=Trace");
+        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
+        var (key, shown) = (ClientKeyPair.For("ES256"), ClientKeyPair.For("ES256"));
+        var jwk = shown.Jwk(null);
+        jwk["d"] = "canary-private";
+        List<string> canaries = ["canary-"];
+
+        const string grant = "grant_type=client_credentials";
+        var (_, nonce) = await Send(grant, DPoPClients.Bound, Draft(key, null).SignedBy(key));
+        var proof = Draft(key, nonce).SignedBy(key);
+        var (bound, _) = await Send(grant, DPoPClients.Bound, proof);
+        await Send(grant, DPoPClients.Bound, proof);
+        await Send(grant, DPoPClients.Bound, Draft(key, nonce).WithHeader("jwk", jwk).SignedBy(shown));
+        await Send(grant, DPoPClients.Bound, Draft(key, nonce).SignedBy(shown));
+        await Send(grant, DPoPClients.Bound, Draft(key, nonce).With("htu", "https://other.example.com/").SignedBy(key));
+        await Send(grant, DPoPClients.Bound, "canary.no.proof");
+        var (wide, _) = await Send(grant, TokenQueries.Wide);
+        await Send(TokenExchanges.Form(wide) + "&scope=orders.read", TokenExchanges.Agent);
+        await Send(TokenExchanges.Form(wide) + "&scope=nothing", TokenExchanges.Agent);
+        await Send(TokenExchanges.Form(wide + "x"), TokenExchanges.Agent);
+        await Send(TokenExchanges.Form(bound), TokenExchanges.Agent);
+        await Send(TokenExchanges.Form(wide) + "&actor_token=canary-actor&actor_token_type=x", TokenExchanges.Agent);
+
+        await Send("grant_type=the-last-one", TokenQueries.Wide);
+        await program.Prints("the-last-one");
+        program.Printed.Should().Contain("Token for client bound").And.Contain("Token for client agent").And.Contain("a proof that was used before")
+            .And.Contain("holds a private or secret key").And.Contain("another signature").And.Contain("one that is none of this service").And.Contain("an actor");
+        foreach (var canary in canaries)
+        {
+            program.Printed.Should().NotContain(canary);
+        }
+
+        AssertionDraft Draft(ClientKeyPair by, string? with)
+            => DPoPClients.Draft(by, "ES256", http.BaseAddress + "oauth2/token", DateTimeOffset.UtcNow, with);
+
+        async Task<(string Token, string Nonce)> Send(string form, string basic, string? sent = null)
+        {
+            using var request = new HttpRequestMessage(HttpMethod.Post, "/oauth2/token") { Content = RunningService.Form(form) };
+            request.Headers.Authorization = new("Basic", Convert.ToBase64String(Encoding.UTF8.GetBytes(basic)));
+            if (sent is not null)
+            {
+                canaries.AddRange(sent.Split('.').Where(part => part.Length > 20));
+                request.Headers.TryAddWithoutValidation("DPoP", sent);
+            }
+
+            using var response = await http.SendAsync(request);
+            var answer = await Answer.Of(response);
+            canaries.AddRange(answer.Status == 200 ? answer.AccessToken.Split('.')[1..] : []);
+            return (answer.Status == 200 ? answer.AccessToken : "", response.Headers.TryGetValues("DPoP-Nonce", out var nonces) ? nonces.Single() : "");
+        }
+    }
+
+    [Fact]
     public async Task Connections_that_are_reset_in_the_middle_of_a_request_leave_no_trace_of_a_fault()
     {
         using var folder = new TemporaryFolder();

@@ -1,4 +1,5 @@
 using System;
+using System.Formats.Asn1;
 using System.Globalization;
 using System.Linq;
 using System.Net.Http;
@@ -126,10 +127,18 @@ public sealed class ClientCertHeaderTests
     {
         await using var tls = await MutualTlsService.StartBehindProxy(Known);
         var right = tls.Root.Issue("CN=x", names => names.AddDnsName("indexer.example.com"));
-        var (length, exponent) = (Dear(16_384 / 8, [1, 0, 1]), Dear(3072 / 8, [0x7F, .. Enumerable.Repeat((byte)0xFF, 63)]));
+        byte[] longExponent = [0x7F, .. Enumerable.Repeat((byte)0xFF, 63)];
+
+        // As a key for PSS (RFC 4055) it is the same numbers under another name, and .NET does not call it an RSA key.
+        var (rsa, pss, dsa) = ("1.2.840.113549.1.1.1", "1.2.840.113549.1.1.10", "1.2.840.10040.4.1");
 
         (await Ask(tls, "dns", ("Client-Cert", Field(right.RawData)))).Status.Should().Be(200);
-        foreach (var dear in (byte[][])[length, exponent])
+        (await Ask(tls, "dns", ("Client-Cert", Field(Under(pss, Rsa(8192 / 8, [1, 0, 1])))))).Status.Should().Be(200, "its length is usual");
+        foreach (var dear in (byte[][])
+        [
+            Under(rsa, Rsa(16_384 / 8, [1, 0, 1])), Under(rsa, Rsa(3072 / 8, longExponent)), Under(pss, Rsa(16_384 / 8, [1, 0, 1])), Under(pss, Rsa(3072 / 8, longExponent)),
+            Under(pss, [0x30, 0x02, 0x05, 0x00]), Under(dsa, Integers(Enumerable.Repeat((byte)0x7F, 3000).ToArray())),
+        ])
         {
             foreach (var headers in ((string, string)[][])
             [
@@ -144,10 +153,23 @@ public sealed class ClientCertHeaderTests
             }
         }
 
-        byte[] Dear(int bytes, byte[] exponent)
+        byte[] Under(string kind, byte[] key)
+            => tls.Root.Issue("CN=x", new PublicKey(new Oid(kind), null, new AsnEncodedData(key)), names => names.AddDnsName("indexer.example.com")).RawData;
+
+        static byte[] Rsa(int bytes, byte[] exponent) => Integers([0, .. Enumerable.Repeat((byte)0xFF, bytes)], exponent);
+
+        static byte[] Integers(params ReadOnlySpan<byte[]> values)
         {
-            using var rsa = RSA.Create(new RSAParameters { Modulus = [.. Enumerable.Repeat((byte)0xFF, bytes)], Exponent = exponent });
-            return tls.Root.Issue("CN=x", rsa, names => names.AddDnsName("indexer.example.com")).RawData;
+            var writer = new AsnWriter(AsnEncodingRules.DER);
+            using (writer.PushSequence())
+            {
+                foreach (var value in values)
+                {
+                    writer.WriteInteger(value);
+                }
+            }
+
+            return writer.Encode();
         }
     }
 

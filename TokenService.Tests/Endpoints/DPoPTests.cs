@@ -49,6 +49,15 @@ public sealed class DPoPTests : IDisposable
         ["a signature in DER"] = (draft => draft.Signed(content => s_key.Ec.SignData(content, HashAlgorithmName.SHA256, DSASignatureFormat.Rfc3279DerSequence)), "it must be signed with"),
         ["a signature over other bytes"] = (draft => draft.Signed(content => s_key.Sign("ES256", [.. content, 0])), "it must be signed with"),
         ["alg twice"] = (draft => Twice("alg", draft, s_key), "no member twice"),
+        ["kty twice in the jwk"] = (draft => Raw(draft, header => header.Replace("\"kty\":", "\"kty\":\"RSA\",\"kty\":", StringComparison.Ordinal), claims => claims), "no member twice"),
+        ["jti twice"] = (draft => Raw(draft, header => header, claims => claims.Replace("\"jti\":", "\"jti\":\"other\",\"jti\":", StringComparison.Ordinal)), "no member twice"),
+        ["nonce twice, once escaped"] = (draft => Raw(draft, header => header, claims => claims[..^1] + ",\"\\u006eonce\":\"x\"}"), "no member twice"),
+        ["a long RSA exponent"] = (draft => Rsa(draft, "e", [1, 0, 0, 0, 1]), "jwk must be a public key alone"),
+        ["an RSA exponent of 1"] = (draft => Rsa(draft, "e", [1]), "jwk must be a public key alone"),
+        ["a long RSA modulus"] = (draft => Rsa(draft, "n", [.. Enumerable.Repeat((byte)0xFF, 513)]), "jwk must be a public key alone"),
+        ["a key for something else"] = (draft => draft.WithHeader("jwk", With("use", "enc")).SignedBy(s_key), "jwk must be a public key alone"),
+        ["a key for another alg"] = (draft => draft.WithHeader("jwk", With("alg", "ES384")).SignedBy(s_key), "jwk must be a public key alone"),
+        ["a part of a private key that is empty"] = (draft => draft.WithHeader("jwk", With("d", "")).SignedBy(s_key), "jwk must be a public key alone"),
         ["crit"] = (draft => draft.WithHeader("crit", new JsonArray("exp")).SignedBy(s_key), "its header may not have crit"),
         ["b64"] = (draft => draft.WithHeader("b64", false).SignedBy(s_key), "its header may not have b64"),
         ["no typ"] = (draft => draft.WithoutHeader("typ").SignedBy(s_key), "typ must be dpop+jwt"),
@@ -63,6 +72,10 @@ public sealed class DPoPTests : IDisposable
         ["the introspection endpoint as htu"] = (draft => draft.With("htu", Htu(draft).Replace("token", "introspect", StringComparison.Ordinal)).SignedBy(s_key), "htu must be"),
         ["htu by another scheme"] = (draft => draft.With("htu", Htu(draft).Replace("http:", "https:", StringComparison.Ordinal)).SignedBy(s_key), "htu must be"),
         ["htu with a user"] = (draft => draft.With("htu", Htu(draft).Replace("http://", "http://x@", StringComparison.Ordinal)).SignedBy(s_key), "htu must be"),
+        ["htu with a slash at its end"] = (draft => draft.With("htu", Htu(draft) + "/").SignedBy(s_key), "htu must be"),
+        ["htu with a slash that is encoded"] = (draft => draft.With("htu", Htu(draft).Replace("/token", "%2Ftoken", StringComparison.Ordinal)).SignedBy(s_key), "htu must be"),
+        ["htu without the port"] = (draft => draft.With("htu", "http://127.0.0.1/oauth2/token").SignedBy(s_key), "htu must be"),
+        ["htu that is another's with ours in its fragment"] = (draft => draft.With("htu", "https://other.example.com/#" + Htu(draft)).SignedBy(s_key), "htu must be"),
         ["htu in other case"] = (draft => draft.With("htu", Htu(draft).Replace("/oauth2", "/OAUTH2", StringComparison.Ordinal)).SignedBy(s_key), "htu must be"),
         ["a path as htu"] = (draft => draft.With("htu", "/oauth2/token").SignedBy(s_key), "htu must be"),
         ["no iat"] = (draft => draft.Without("iat").SignedBy(s_key), "iat must be a time"),
@@ -166,6 +179,23 @@ public sealed class DPoPTests : IDisposable
 
             (answer.Status, answer.Error).Should().Be((400, "invalid_dpop_proof"), "{0}: {1}", name, answer.Body);
             answer.Json.GetProperty("error_description").GetString().Should().StartWith("The DPoP proof is refused: ").And.Contain(told, name);
+        }
+    }
+
+    [Fact]
+    public async Task What_else_a_jwk_says_does_not_count()
+    {
+        await using var service = await Start();
+        var nonce = await service.Nonce();
+        foreach (var (member, value) in ((string, JsonNode)[])
+        [
+            ("kid", "of the sender's"), ("alg", "ES256"), ("use", "sig"), ("key_ops", new JsonArray("verify")), ("x5c", new JsonArray("AAAA")), ("x5u", "http://127.0.0.1:1/"), ("ext", true),
+        ])
+        {
+            var answer = await service.TokenWith(Free, Ask, service.Draft(s_key, _clock.GetUtcNow(), nonce).WithHeader("jwk", With(member, value)).SignedBy(s_key));
+
+            answer.Status.Should().Be(200, "{0}: {1}", member, answer.Body);
+            TokenDraft.Of(answer.AccessToken).Claims["cnf"]!["jkt"]!.GetValue<string>().Should().Be(Thumbprint(s_key), member);
         }
     }
 
@@ -345,6 +375,23 @@ public sealed class DPoPTests : IDisposable
         jwk["d"] = Base64UrlEncoder.Encode(s_key.Ec.ExportParameters(true).D);
         return jwk;
     }
+
+    private static JsonObject With(string member, JsonNode value)
+    {
+        var jwk = s_key.Jwk(null);
+        jwk[member] = value;
+        return jwk;
+    }
+
+    private static string Rsa(AssertionDraft draft, string member, byte[] value)
+    {
+        var jwk = s_rsa.Jwk(null);
+        jwk[member] = Base64UrlEncoder.Encode(value);
+        return draft.WithHeader("jwk", jwk).SignedBy(s_rsa, "RS256");
+    }
+
+    private static string Raw(AssertionDraft draft, Func<string, string> header, Func<string, string> claims) => AssertionDraft.Compact(
+        Encoding.UTF8.GetBytes(header(draft.Header.ToJsonString())), Encoding.UTF8.GetBytes(claims(draft.Claims.ToJsonString())), content => s_key.Sign("ES256", content));
 
     private static JsonObject NoPoint()
     {

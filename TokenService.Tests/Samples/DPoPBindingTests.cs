@@ -51,6 +51,7 @@ public sealed class DPoPBindingTests
         await Refuses("with a proof of tomorrow", "DPoP", token, Draft(key).With("iat", DateTimeOffset.UtcNow.ToUnixTimeSeconds() + 60).SignedBy(key));
         await Refuses("with a proof without jti", "DPoP", token, Draft(key).Without("jti").SignedBy(key));
         await Refuses("with a proof of another type", "DPoP", token, Draft(key).WithHeader("typ", "JWT").SignedBy(key));
+        await Refuses("with a proof that needs to be understood", "DPoP", token, Draft(key).WithHeader("crit", new JsonArray("x")).WithHeader("x", 1).SignedBy(key));
         await Refuses("with an unsigned proof", "DPoP", token, Draft(key).WithHeader("alg", "none").Signed(_ => []));
         await Refuses("with a proof that another key signed", "DPoP", token, Draft(key).SignedBy(another));
         await Refuses("with an HMAC under the public key", "DPoP", token, Draft(key).WithHeader("alg", "HS256").Signed(content => AssertionDraft.Mac("HS256", Encoding.ASCII.GetBytes(key.PublicPem), content)));

@@ -58,8 +58,8 @@ internal sealed class TestAuthority
     }
 
     /// <summary>The same for a public key of which nobody has the private one.</summary>
-    public X509Certificate2 Issue(string subject, RSA key, Action<SubjectAlternativeNameBuilder> names)
-        => Client(new X500DistinguishedName(subject), key, names, ForClients).Create(
+    public X509Certificate2 Issue(string subject, PublicKey key, Action<SubjectAlternativeNameBuilder> names)
+        => With(new CertificateRequest(new X500DistinguishedName(subject), key, HashAlgorithmName.SHA256), names, ForClients).Create(
             _certificate.SubjectName, X509SignatureGenerator.CreateForECDsa(_certificate.GetECDsaPrivateKey()!), DateTimeOffset.UtcNow.AddMonths(-6), DateTimeOffset.UtcNow.AddMonths(6), [1, 2, 3]);
 
     /// <summary>A certificate with a name whose parts are of this test's making, that its own key signs.</summary>
@@ -72,11 +72,15 @@ internal sealed class TestAuthority
         => Client(new X500DistinguishedName(subject), key, names, ForClients)
             .CreateSelfSigned(from ?? DateTimeOffset.UtcNow.AddMonths(-6), to ?? DateTimeOffset.UtcNow.AddMonths(6));
 
-    private static CertificateRequest Client(X500DistinguishedName subject, AsymmetricAlgorithm key, Action<SubjectAlternativeNameBuilder>? names, string? usage)
-    {
-        var request = key is RSA rsa
+    private static CertificateRequest Client(X500DistinguishedName subject, AsymmetricAlgorithm key, Action<SubjectAlternativeNameBuilder>? names, string? usage) => With(
+        key is RSA rsa
             ? new CertificateRequest(subject, rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1)
-            : new CertificateRequest(subject, (ECDsa)key, HashAlgorithmName.SHA256);
+            : new CertificateRequest(subject, (ECDsa)key, HashAlgorithmName.SHA256),
+        names,
+        usage);
+
+    private static CertificateRequest With(CertificateRequest request, Action<SubjectAlternativeNameBuilder>? names, string? usage)
+    {
         if (names is not null)
         {
             var builder = new SubjectAlternativeNameBuilder();

@@ -1,4 +1,5 @@
 using System;
+using System.Formats.Asn1;
 using System.IO;
 using System.Linq;
 using System.Security.Cryptography;
@@ -13,9 +14,13 @@ public sealed class ClientAuthorities
     private const string ClientAuthentication = "1.3.6.1.5.5.7.3.2";
     private const int MaxBytes = 1 << 20;
 
+    // All kinds of RSA keys (RFC 8017, appendix C): .NET does not call those for PSS by that name, and whoever verifies with them takes them as any other.
+    private const string RsaKeys = "1.2.840.113549.1.1.";
+
     // Beyond what anybody uses, and far below what makes a verification dear.
-    private const int MaxRsaBits = 8192;
+    private const int MaxRsaBytes = 8192 / 8;
     private const int MaxExponentBytes = 8;
+    private const int MaxOtherBytes = 2048;
 
     private static readonly FailedCheck s_unreadable = new("client_certificate", "a certificate that can be read", "one with a malformed time or extension");
     private static readonly FailedCheck s_dearKey = new("client_certificate", "certificates with keys of usual lengths", "one with a longer key, or such a one beside it");
@@ -120,7 +125,23 @@ public sealed class ClientAuthorities
     // Whoever sends it need not have the private key of an issuer that it made up.
     private static bool IsDear(X509Certificate2 certificate)
     {
-        using var rsa = certificate.GetRSAPublicKey();
-        return rsa is not null && (rsa.KeySize > MaxRsaBits || rsa.ExportParameters(includePrivateParameters: false).Exponent!.Length > MaxExponentBytes);
+        var key = certificate.PublicKey;
+        if (key.Oid.Value?.StartsWith(RsaKeys, StringComparison.Ordinal) is not true)
+        {
+            return key.EncodedKeyValue.RawData.Length + (key.EncodedParameters?.RawData.Length ?? 0) > MaxOtherBytes;
+        }
+
+        try
+        {
+            var numbers = new AsnReader(key.EncodedKeyValue.RawData, AsnEncodingRules.BER).ReadSequence();
+            return IsLonger(numbers.ReadIntegerBytes(), MaxRsaBytes) || IsLonger(numbers.ReadIntegerBytes(), MaxExponentBytes);
+        }
+        catch (AsnContentException)
+        {
+            // Whoever else reads it may find numbers.
+            return true;
+        }
+
+        static bool IsLonger(ReadOnlyMemory<byte> number, int bytes) => number.Span.TrimStart((byte)0).Length > bytes;
     }
 }

@@ -87,11 +87,12 @@ internal sealed class DPoPBinding(string? address, TimeProvider clock)
     }
 
     // Without a certificate: the library would verify with the key of that, and the thumbprint is of the other one. With its thumbprint (RFC 7638) as its kid: what the sender calls it does not count.
+    // Nor with what must be understood (crit, RFC 7515 §4.1.11), of which the library says nothing.
     private static JsonWebKey? ReadKey(JsonWebToken proof)
     {
         try
         {
-            if (!proof.TryGetHeaderValue<JsonElement>("jwk", out var jwk) || jwk.ValueKind != JsonValueKind.Object
+            if (proof.TryGetHeaderValue<JsonElement>("crit", out _) || !proof.TryGetHeaderValue<JsonElement>("jwk", out var jwk) || jwk.ValueKind != JsonValueKind.Object
                 || new JsonWebKey(jwk.GetRawText()) is not { Kty: "EC" or "RSA", HasPrivateKey: false, X5c.Count: 0 } key)
             {
                 return null;
