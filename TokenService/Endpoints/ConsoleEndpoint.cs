@@ -133,7 +133,6 @@ public sealed class ConsoleEndpoint(ConsoleSources sources, ILogger logger)
 
         // To this origin alone. With no-referrer, browsers would send "Origin: null" with the console's own forms.
         response.Headers["Referrer-Policy"] = "same-origin";
-        response.Headers["Cross-Origin-Opener-Policy"] = "same-origin";
         response.Headers["Cross-Origin-Resource-Policy"] = "same-origin";
     }
 

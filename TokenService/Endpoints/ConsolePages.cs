@@ -19,7 +19,9 @@ public static class ConsolePages
     /// <summary>Where the console is.</summary>
     public const string Root = "/console";
 
+    // On the page of all clients; that of one has all of them.
     private const int MostCredentials = 4;
+    private const int MostScopes = 8;
 
     private static readonly (string Path, string Name)[] s_tabs =
         [("", "Overview"), ("/clients", "Clients"), ("/keys", "Keys"), ("/refusals", "Refusals"), ("/token", "Token")];
@@ -49,8 +51,13 @@ public static class ConsolePages
             <p>Signs with <code>{signing.Key.Kid}</code> ({signing.Key.Algorithm}), since {Time(signing.Key.SignsFrom, frame.Now)}. <a href="{Root}/keys">All keys</a></p>
             {Activity(overview.Activity)}
             <section aria-labelledby="last"><h2 id="last">Last refusals</h2>
-            {Refusals(overview.Refusals, frame.Now)}
-            <p><a href="{Root}/refusals">More refusals</a></p></section>
+            {(overview.Refusals is { Count: > 0 } last
+                ? Table("refusals", "The newest first", ["Time", "Client", "Error", "Check", "Reason"], last.Select(refusal => Html.Of($"""
+                    <tr><td>{Time(refusal.Time, frame.Now)}</td><td><bdi>{refusal.ClientId ?? "(none)"}</bdi></td><td>{refusal.Error}</td><td>{refusal.Failed.Name}</td>
+                    <td><a href="{Root}/refusals?trace_id={refusal.TraceId}">Explain<span class="hidden"> {refusal.TraceId}</span></a></td></tr>
+                    """)))
+                : Refusals(overview.Refusals, frame.Now))}
+            <p><a href="{Root}/refusals">More refusals, explained</a></p></section>
             """));
 
         static Html Tile(string path, long? count, string what, bool isNoted)
@@ -240,8 +247,8 @@ public static class ConsolePages
         return Html.Of($"""
             <tr><th scope="row"><a href="{Root}/client?id={Uri.EscapeDataString(client.Client.ClientId)}">{client.Client.ClientId}</a>{(client.Client.Name is { } name ? Html.Of($"<br><bdi>{name}</bdi>") : default)}</th>
             <td>{client.Client.AuthenticationMethod}</td>
-            <td>{List(client.Client.Scopes.Select(scope => Html.Of($"<code>{scope}</code>")))}</td>
-            <td>{List(credentials.Take(MostCredentials))}{(credentials.Count > MostCredentials ? Html.Of($"and {credentials.Count - MostCredentials} more") : default)}</td>
+            <td>{First(MostScopes, [.. client.Client.Scopes.Select(scope => Html.Of($"<code>{scope}</code>"))])}</td>
+            <td>{First(MostCredentials, credentials)}</td>
             <td>{Used(client.LastUsedAt, usesAreKnown, now)}</td>
             <td>{Marks(client, marks, now)}</td></tr>
             """);
@@ -326,7 +333,9 @@ public static class ConsolePages
     private static Html Terms(IEnumerable<(string Name, string Value)> terms)
         => Html.Of($"<dl>{terms.Select(term => Html.Of($"<div><dt>{term.Name}</dt><dd><bdi>{term.Value}</bdi></dd></div>"))}</dl>");
 
-    private static Html List(IEnumerable<Html> items) => Html.Of($"""<ul class="plain">{items.Select(item => Html.Of($"<li>{item}</li>"))}</ul>""");
+    private static Html First(int most, List<Html> items) => Html.Of($"""
+        <ul class="plain">{items.Take(most).Select(item => Html.Of($"<li>{item}</li>"))}{(items.Count > most ? Html.Of($"<li>and {items.Count - most} more</li>") : default)}</ul>
+        """);
 
     private static Html Notice(string text) => Html.Of($"""<p class="notice">{text}</p>""");
 

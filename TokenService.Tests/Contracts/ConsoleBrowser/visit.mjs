@@ -109,7 +109,7 @@ await keys.click('text=Sign out');
 await keys.waitForSelector('text=How to get a token');
 found.keyboard.left = (await keys.context().cookies()).length;
 
-for (const colorScheme of ['light', 'dark']) {
+await Promise.all(['light', 'dark'].map(async colorScheme => {
   const page = await open({ colorScheme });
   await page.goto(away);
   for (const [size, viewport] of Object.entries(sizes)) {
@@ -125,7 +125,7 @@ for (const colorScheme of ['light', 'dark']) {
       await look(page, `${name}-${size}-${colorScheme}`);
     }
   }
-}
+}));
 
 // The chart goes on by itself.
 const live = await open();
