@@ -93,18 +93,24 @@ public static class Program
         builder.Services.AddHostedService(_ => stop);
         builder.AddKnownProxies(settings.KnownProxies);
         TlsCertificates.Use(builder, Logger, settings.TakesClientCertificates);
-        builder.Services.AddSingleton(services => new Telemetry(services.GetRequiredService<IMeterFactory>(), settings.IsPostgreSql));
+        var activity = settings.ManagementUrl is null ? null : new TokenActivity(clock);
+        builder.Services.AddSingleton(services => new Telemetry(services.GetRequiredService<IMeterFactory>(), settings.IsPostgreSql, activity));
         builder.Services.AddSingleton(services => new ConnectionTable(WebServerLimits.MostConnections, TimeProvider.System, count =>
         {
             Logger(services).ConnectionsGaveWay(count);
             services.GetRequiredService<Telemetry>().ConnectionsGaveWay(count);
         }));
         TelemetryExport.Add(builder.Services, builder.Configuration, settings.ManagementUrl is not null);
+        ConsoleSources? shown = null;
         if (settings.ManagementUrl is { } management)
         {
             builder.Services.AddHostedService(services => new ManagementListener(
                 management,
-                listener => listener.UseOpenTelemetryPrometheusScrapingEndpoint(services.GetRequiredService<MeterProvider>(), null, null, null, null),
+                listener =>
+                {
+                    listener.UseOpenTelemetryPrometheusScrapingEndpoint(services.GetRequiredService<MeterProvider>(), null, null, null, null);
+                    listener.UseConsole(new ConsoleEndpoint(shown!, Logger(services)), Logger(services));
+                },
                 services.GetRequiredService<ILoggerFactory>(),
                 Logger(services)));
         }
@@ -157,6 +163,9 @@ public static class Program
         store.Tell(telemetry.StoreUsed);
         telemetry.Observe(new(
             () => watch.Current.Registry.Clients.Count, now => watch.Current.Keys.Schedule.At(now), replay.Count, () => watch.Staleness, () => admission.Waiting, clock));
+
+        shown = activity is null ? null : new(
+            watch, liveness, () => issuer.Value, () => uses.Read(), store.LastRefusals, store.FindRefusals, activity, settings.KeyRotation, settings.Development, clock);
 
         stop.Use(app);
         if (settings.TakesClientCertificates)

@@ -34,6 +34,36 @@ public sealed record ClientInUse(Client Client, ImmutableArray<CredentialUse> Us
     /// <summary>Whether nobody has used it since; one that was never used counts from its registration, and where that is not known, always.</summary>
     public bool IsUnusedSince(DateTimeOffset time) => (LastUsedAt ?? Client.IssuedAt) is not { } last || last < time;
 
+    /// <summary>
+    /// When the last of its secrets ends, and it gets no more tokens; <see langword="null"/> where one of them has no end, or it has none. One that ends
+    /// while a newer one goes on is a rotation under way.
+    /// </summary>
+    public DateTimeOffset? SecretsEndAt => Client.Secrets.Any(secret => secret.ExpiresAt is null) ? null : Client.Secrets.Select(secret => secret.ExpiresAt).Max();
+
+    /// <summary>What there is to show of it but its credentials, named as in the declarative file where that has a name for it.</summary>
+    public IEnumerable<(string Member, string Value)> Members => new (string Member, string? Value)[]
+    {
+        ("client_id", Client.ClientId),
+        ("client_name", Client.Name),
+        ("state", Client.Disabled ? "disabled" : "enabled"),
+        ("grant_types", string.Join(' ', Client.GrantTypes)),
+        ("token_endpoint_auth_method", Client.AuthenticationMethod),
+        ("token_endpoint_auth_signing_alg", Client.AssertionAlgorithm),
+        ("jwks_uri", Client.JwksUri?.OriginalString),
+        ("spiffe_id", Client.SpiffeId),
+        ("federation", Client.SpiffeId is null && !Client.Federation.IsEmpty ? FederationRule.Write(Client.Federation) : null),
+        (Client.CertificateName?.Member ?? "", Client.CertificateName?.Value),
+        ("dpop_bound_access_tokens", Client.DPoPBound ? "true" : null),
+        ("tls_client_certificate_bound_access_tokens", Client.CertificateBound ? "true" : null),
+        ("scope", string.Join(' ', Client.Scopes)),
+        ("introspection", Client.IntrospectsAll ? "all" : string.Join(' ', Client.IntrospectedResources)),
+        ("access_token_lifetime", Client.AccessTokenLifetime is { } lifetime ? $"{(long)lifetime.TotalSeconds}" : null),
+        ("token_reuse", Client.TokenReuse is { } reuse ? $"{(long)reuse.TotalSeconds}" : null),
+        ("registered by", Client.Origin == Origin.File ? "file" : "command"),
+        ("registered", Client.IssuedAt is { } issuedAt ? $"{issuedAt:u}" : "unknown"),
+        ("last used", LastUsedAt is { } used ? $"{used:u}" : "never"),
+    }.Where(member => member.Value is { Length: > 0 }).Select(member => (member.Member, member.Value!));
+
     private DateTimeOffset? LastUseOf(string credential) => Uses.FirstOrDefault(use => use.Credential == credential)?.LastUsedAt;
 
     private static string Id(string credential) => credential[ClientKey.CredentialPrefix.Length..];

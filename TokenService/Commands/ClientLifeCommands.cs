@@ -124,30 +124,7 @@ internal static class ClientLifeCommands
 
     private static void Print(ClientInUse shown, DateTimeOffset now)
     {
-        var client = shown.Client;
-        (string Member, string? Value)[] members =
-        [
-            ("client_id", client.ClientId),
-            ("client_name", client.Name),
-            ("state", Listing.State(client)),
-            ("grant_types", string.Join(' ', client.GrantTypes)),
-            ("token_endpoint_auth_method", client.AuthenticationMethod),
-            ("token_endpoint_auth_signing_alg", client.AssertionAlgorithm),
-            ("jwks_uri", client.JwksUri?.OriginalString),
-            ("spiffe_id", client.SpiffeId),
-            ("federation", client.SpiffeId is null && !client.Federation.IsEmpty ? FederationRule.Write(client.Federation) : null),
-            (client.CertificateName?.Member ?? "", client.CertificateName?.Value),
-            ("dpop_bound_access_tokens", client.DPoPBound ? "true" : null),
-            ("tls_client_certificate_bound_access_tokens", client.CertificateBound ? "true" : null),
-            ("scope", string.Join(' ', client.Scopes)),
-            ("introspection", client.IntrospectsAll ? "all" : string.Join(' ', client.IntrospectedResources)),
-            ("access_token_lifetime", client.AccessTokenLifetime is { } lifetime ? $"{(long)lifetime.TotalSeconds}" : null),
-            ("token_reuse", client.TokenReuse is { } reuse ? $"{(long)reuse.TotalSeconds}" : null),
-            ("registered by", Listing.Word(client.Origin)),
-            ("registered", Listing.Time(client.IssuedAt, "unknown")),
-            ("last used", Listing.Time(shown.LastUsedAt, "never")),
-        ];
-        foreach (var (member, value) in members.Where(member => member.Value is { Length: > 0 }))
+        foreach (var (member, value) in shown.Members)
         {
             Console.Out.WriteLine($"{member,-31} {value}");
         }

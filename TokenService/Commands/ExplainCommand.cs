@@ -68,26 +68,16 @@ internal static class ExplainCommand
                 "about a second after its answer. The log may have more.");
         }
 
-        var listed = refusals.Select(Listing.Of).ToArray();
         if (json)
         {
-            CommandOutput.WriteJson(listed, ListingJson.Default.RefusalListingArray);
+            CommandOutput.WriteJson([.. refusals.Select(Listing.Of)], ListingJson.Default.RefusalListingArray);
             return 0;
         }
 
-        foreach (var (i, refusal) in listed.Index())
+        foreach (var (i, refusal) in refusals.Index())
         {
             Console.Out.Write(i > 0 ? "\n" : "");
-            WriteLines(
-                ("trace_id", refusal.TraceId),
-                ("time", refusal.Time),
-                ("endpoint", refusal.Endpoint),
-                ("address", refusal.Address),
-                ("client_id", refusal.ClientId ?? "(none)"),
-                ("error", refusal.Error),
-                ("check", refusal.Check),
-                ("expected", refusal.Expected),
-                ("came", refusal.Came));
+            WriteLines(refusal.Lines.AsSpan());
         }
 
         return 0;

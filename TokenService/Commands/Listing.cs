@@ -89,7 +89,7 @@ internal static class Listing
     public static RefusalListing Of(Refusal refusal) => new()
     {
         TraceId = refusal.TraceId,
-        Time = refusal.Time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture),
+        Time = refusal.Timestamp,
         Endpoint = refusal.Endpoint,
         Address = refusal.Address,
         ClientId = refusal.ClientId,

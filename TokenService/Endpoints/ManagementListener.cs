@@ -26,7 +26,6 @@ namespace TokenService.Endpoints;
 public sealed class ManagementListener(string url, Action<WebApplication> map, ILoggerFactory loggers, ILogger logger) : IHostedService, IAsyncDisposable
 {
     private const int MostConnections = 100;
-    private const int MaxBodySize = 64 * 1024;
 
     private WebApplication? _app;
 
@@ -39,7 +38,6 @@ public sealed class ManagementListener(string url, Action<WebApplication> map, I
         {
             kestrel.AddServerHeader = false;
             kestrel.Limits.MaxConcurrentConnections = MostConnections;
-            kestrel.Limits.MaxRequestBodySize = MaxBodySize;
         });
         builder.Services.AddRoutingCore().AddSingleton(loggers);
         _app = builder.Build();

@@ -36,11 +36,9 @@ public static class RequestForm
             return OAuthError.MethodNotAllowed(HttpMethods.Post, http.Method);
         }
 
-        if (!IsForm(http.Headers.ContentType))
+        if (RefuseType(http) is { } wrongType)
         {
-            return OAuthError.InvalidRequest(
-                "Content-Type must be application/x-www-form-urlencoded, in UTF-8.",
-                new("Content-Type", $"{MediaType}, in UTF-8", ShownType(http.Headers.ContentType)));
+            return wrongType;
         }
 
         if (http.Headers.Authorization.Count > 1)
@@ -65,6 +63,17 @@ public static class RequestForm
             ? malformed
             : RequestParameters.Of(fields, http.Headers.Authorization.ToString(), certificate, headerIgnored, Proof(http.Headers));
     }
+
+    /// <summary>Reads the fields of a form alone.</summary>
+    /// <param name="http">The request.</param>
+    /// <param name="cancellation">Ends the wait for the body.</param>
+    /// <returns>The fields in the order they came in, or <c>invalid_request</c>.</returns>
+    public static async ValueTask<Result<List<KeyValuePair<string, string>>>> ReadFields(HttpRequest http, CancellationToken cancellation)
+        => RefuseType(http) is { } wrongType ? wrongType : await ReadBody(http, cancellation);
+
+    private static OAuthError? RefuseType(HttpRequest http) => IsForm(http.Headers.ContentType) ? null : OAuthError.InvalidRequest(
+        "Content-Type must be application/x-www-form-urlencoded, in UTF-8.",
+        new("Content-Type", $"{MediaType}, in UTF-8", ShownType(http.Headers.ContentType)));
 
     // An empty one counts: who sends it means to prove something.
     private static string? Proof(IHeaderDictionary headers)

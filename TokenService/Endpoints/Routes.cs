@@ -1,4 +1,5 @@
 using System;
+using System.Threading.Tasks;
 using Microsoft.AspNetCore.Builder;
 using Microsoft.AspNetCore.Http;
 using Microsoft.AspNetCore.Routing;
@@ -44,6 +45,27 @@ public static class Routes
 
         app.MapHealthChecks("/health/live", new() { Predicate = _ => false });
         app.MapHealthChecks("/health/ready", new() { ResponseWriter = OAuthResults.Write });
+    }
+
+    /// <summary>Has the management listener answer the console, and lead to it from its root.</summary>
+    public static void UseConsole(this IApplicationBuilder app, ConsoleEndpoint console, ILogger logger)
+    {
+        app.UseFaultAnswer(logger);
+        app.Use(next => http =>
+        {
+            if (ConsoleEndpoint.Has(http.Request.Path))
+            {
+                return console.Handle(http);
+            }
+
+            if (http.Request.Path != "/" || !(HttpMethods.IsGet(http.Request.Method) || HttpMethods.IsHead(http.Request.Method)))
+            {
+                return next(http);
+            }
+
+            ConsoleEndpoint.Redirect(http, ConsolePages.Root);
+            return Task.CompletedTask;
+        });
     }
 
     /// <summary>Answers a fault of our own in JSON, like every other error, and logs it.</summary>

@@ -117,6 +117,14 @@ public static partial class Log
     [LoggerMessage(3, LogLevel.Information, "Management listens at {url}.")]
     public static partial void ManagementListens(this ILogger logger, string url);
 
+    /// <summary>Somebody has signed in to the console.</summary>
+    [LoggerMessage(80, LogLevel.Information, "The console was opened from {address} with a token of {clientId}.")]
+    public static partial void ConsoleOpened(this ILogger logger, string address, string clientId);
+
+    /// <summary>Somebody may not sign in to the console.</summary>
+    [LoggerMessage(81, LogLevel.Warning, "The console was not opened from {address}: {reason}")]
+    public static partial void ConsoleRefused(this ILogger logger, string address, string reason);
+
     /// <summary>The service ends, and has not written all.</summary>
     [LoggerMessage(62, LogLevel.Warning, "The store does not take what is left to write; the service ends without it. No token and no revocation depends on it.")]
     public static partial void EndsUnwritten(this ILogger logger);

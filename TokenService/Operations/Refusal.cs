@@ -1,4 +1,6 @@
 using System;
+using System.Collections.Immutable;
+using System.Globalization;
 using TokenService.Protocol;
 
 namespace TokenService.Operations;
@@ -26,4 +28,21 @@ public sealed record Refusal
 
     /// <summary>The check that failed.</summary>
     public required FailedCheck Failed { get; init; }
+
+    /// <summary><see cref="Time"/> in UTC, to the millisecond (RFC 3339).</summary>
+    public string Timestamp => Time.UtcDateTime.ToString("yyyy-MM-dd'T'HH:mm:ss.fff'Z'", CultureInfo.InvariantCulture);
+
+    /// <summary>What <c>explain</c> and the console tell of it, line by line.</summary>
+    public ImmutableArray<(string Name, string Value)> Lines =>
+    [
+        ("trace_id", TraceId),
+        ("time", Timestamp),
+        ("endpoint", Endpoint),
+        ("address", Address),
+        ("client_id", ClientId ?? "(none)"),
+        ("error", Error),
+        ("check", Failed.Name),
+        ("expected", Failed.Expected),
+        ("came", Failed.Came),
+    ];
 }

@@ -103,7 +103,7 @@ public sealed record Settings
     public const string StandardOutput = "-";
 
     /// <summary>
-    /// <c>TokenService:Management:Url</c>: where metrics are, for operators alone; <see langword="null"/> for nowhere. It has no TLS.
+    /// <c>TokenService:Management:Url</c>: where metrics and the console are, for operators alone; <see langword="null"/> for nowhere. It has no TLS.
     /// </summary>
     public required string? ManagementUrl { get; init; }
 

@@ -57,6 +57,7 @@ public sealed class Telemetry : IDisposable
 
     private readonly Meter _meter;
     private readonly ActivitySource _spans;
+    private readonly TokenActivity? _activity;
     private readonly string _database;
     private readonly Counter<long> _requests;
     private readonly Counter<long> _tokens;
@@ -70,8 +71,10 @@ public sealed class Telemetry : IDisposable
     /// <summary>Makes them.</summary>
     /// <param name="meters">Makes the meter.</param>
     /// <param name="isPostgreSql">Which database the store is.</param>
-    public Telemetry(IMeterFactory meters, bool isPostgreSql)
+    /// <param name="activity">Counts for the console; <see langword="null"/> where there is none.</param>
+    public Telemetry(IMeterFactory meters, bool isPostgreSql, TokenActivity? activity = null)
     {
+        _activity = activity;
         _meter = meters.Create(new MeterOptions(Name) { Version = Version });
         _spans = new ActivitySource(Name, Version);
         _database = isPostgreSql ? "postgresql" : "sqlite";
@@ -138,6 +141,11 @@ public sealed class Telemetry : IDisposable
             _requests.Add(1, Attribute(Route, route), Attribute(ErrorType, error.Code), Attribute(Check, Known(error.Failed.Name)));
         }
 
+        if (_activity is not null && route.EndsWith(EndpointPaths.Token, StringComparison.Ordinal))
+        {
+            _activity.CountRefused();
+        }
+
         if (Activity.Current is { IsAllDataRequested: true } span && span.Source == _spans)
         {
             span.SetTag(ErrorType, error.Code).SetTag(Check, Known(error.Failed.Name));
@@ -149,6 +157,7 @@ public sealed class Telemetry : IDisposable
     /// <param name="isReused">Whether it was given before (<c>token_reuse</c>), and so not signed for this request.</param>
     public void TokenGiven(string grantType, bool isReused)
     {
+        _activity?.CountIssued();
         if (_tokens.Enabled)
         {
             _tokens.Add(1, Attribute("oauth.grant_type", grantType), Attribute("tokenservice.token.reused", isReused));

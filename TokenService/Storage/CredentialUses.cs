@@ -70,6 +70,14 @@ public sealed class CredentialUses : IDisposable
         }
     }
 
+    /// <summary>All uses as this process knows them, in no particular order: those that were written, or were held here since.</summary>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    public ImmutableArray<CredentialUse> Read()
+    {
+        var held = _held.Select(use => new CredentialUse(use.Key.ClientId, use.Key.Credential, DateTimeOffset.FromUnixTimeSeconds(use.Value)));
+        return [.. Read(_dataSource).Concat(held).GroupBy(use => (use.ClientId, use.Credential), (_, uses) => uses.MaxBy(use => use.LastUsedAt)!)];
+    }
+
     /// <summary>All that was written, in no particular order.</summary>
     /// <param name="dataSource">The store.</param>
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>

@@ -85,23 +85,32 @@ public sealed class RefusalStore : IDisposable
     }
 
     /// <summary>The refusals under a trace id, the oldest first; the last few where there are many.</summary>
-    internal static List<Refusal> Find(StoreDataSource dataSource, string traceId) => StoreTransaction.Read(dataSource, connection => connection.Query(
-        """
-        SELECT trace_id, refused_at, endpoint, address, client_id, error, failed_check, expected, came FROM refusals
-        WHERE id IN (SELECT id FROM refusals WHERE trace_id = @trace ORDER BY id DESC LIMIT @most) ORDER BY id
-        """,
-        row => new Refusal
-        {
-            TraceId = row.GetString(0),
-            Time = DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(1)),
-            Endpoint = row.GetString(2),
-            Address = row.GetString(3),
-            ClientId = row.GetText(4),
-            Error = row.GetString(5),
-            Failed = new(row.GetString(6), row.GetString(7), row.GetString(8)),
-        },
+    internal static List<Refusal> Find(StoreDataSource dataSource, string traceId) => Read(
+        dataSource,
+        "id IN (SELECT id FROM refusals WHERE trace_id = @trace ORDER BY id DESC LIMIT @most) ORDER BY id",
         ("@trace", traceId),
-        ("@most", MostTold)));
+        ("@most", MostTold));
+
+    /// <summary>The last refusals that are written, the newest first.</summary>
+    internal static List<Refusal> Last(StoreDataSource dataSource, int most) => Read(
+        dataSource,
+        "id IN (SELECT id FROM refusals ORDER BY id DESC LIMIT @most) ORDER BY id DESC",
+        ("@most", most));
+
+    private static List<Refusal> Read(StoreDataSource dataSource, string which, params (string Name, object? Value)[] parameters)
+        => StoreTransaction.Read(dataSource, connection => connection.Query(
+            $"SELECT trace_id, refused_at, endpoint, address, client_id, error, failed_check, expected, came FROM refusals WHERE {which}",
+            row => new Refusal
+            {
+                TraceId = row.GetString(0),
+                Time = DateTimeOffset.FromUnixTimeMilliseconds(row.GetInt64(1)),
+                Endpoint = row.GetString(2),
+                Address = row.GetString(3),
+                ClientId = row.GetText(4),
+                Error = row.GetString(5),
+                Failed = new(row.GetString(6), row.GetString(7), row.GetString(8)),
+            },
+            parameters));
 
     private void Write()
     {

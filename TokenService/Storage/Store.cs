@@ -51,6 +51,11 @@ public sealed class Store : IDisposable
     /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
     public IReadOnlyList<Refusal> FindRefusals(string traceId) => RefusalStore.Find(_dataSource, traceId);
 
+    /// <summary>The last refusals that are kept, the newest first; one is there about a second after its answer.</summary>
+    /// <param name="most">How many, at most.</param>
+    /// <exception cref="StoreUnavailableException">The store does not answer.</exception>
+    public IReadOnlyList<Refusal> LastRefusals(int most) => RefusalStore.Last(_dataSource, most);
+
     /// <summary>Whether an assertion of a client is noted as used, or so old that nobody knows. It looks only.</summary>
     /// <param name="clientId">The client.</param>
     /// <param name="tokenId">The <c>jti</c> of the assertion.</param>

@@ -21,30 +21,44 @@ public static class AccessTokenReader
 
     private const long LastSecond = 253_402_300_799;
 
+    private static readonly FailedCheck s_form = new("token", "two JSON objects and a signature, each in base64url, with dots between", "something else");
+    private static readonly FailedCheck s_claims = new("claims", "those of an access token of this service", "others, or not all of them");
+    private static readonly FailedCheck s_signature = new("signature", "one by the key that kid names", "another one");
+
     /// <summary>Reads a token.</summary>
     /// <param name="text">What somebody says is a token.</param>
     /// <param name="issuer">The issuer.</param>
     /// <param name="keys">The keys of the service; a token by any other, or by one that was retired, is none.</param>
     /// <param name="now">The time of the request.</param>
     /// <returns>The token, or <see langword="null"/> where it is not one of this service or has expired.</returns>
-    public static AccessToken? Read(string text, string issuer, SigningKeyRing keys, DateTimeOffset now)
+    public static AccessToken? Read(string text, string issuer, SigningKeyRing keys, DateTimeOffset now) => Inspect(text, issuer, keys, now).Token;
+
+    /// <summary>Takes a token apart and tells all that is wrong with it, for operators alone.</summary>
+    /// <param name="text">What somebody says is a token.</param>
+    /// <param name="issuer">The issuer.</param>
+    /// <param name="keys">The keys of the service; a token by any other, or by one that was retired, is none.</param>
+    /// <param name="now">The time of the request.</param>
+    public static InspectedToken Inspect(string text, string issuer, SigningKeyRing keys, DateTimeOffset now)
     {
-        if (text.Split('.') is not [var header, var payload, var signature]
-            || ReadObject(header) is not { } jose || ReadObject(payload) is not { } claims
-            || StrictBase64Url.Decode(signature) is not { Length: > 0 } signed)
+        var parts = text.Split('.');
+        var (header, payload) = parts is [var first, var second, _] ? (ReadObject(first), ReadObject(second)) : (null, null);
+        if (header is not { } jose || payload is not { } claims || StrictBase64Url.Decode(parts[2]) is not { Length: > 0 } signature)
         {
-            return null;
+            return new InspectedToken { Header = header, Claims = payload, Faults = [s_form] };
         }
 
-        var key = keys.Keys.FirstOrDefault(candidate => candidate.Kid == Text(jose, "kid"));
-        if (key is null || key.Algorithm != Text(jose, "alg") || Text(jose, "typ") != AccessTokenIssuer.TokenType
-            || !key.Verifies(Encoding.ASCII.GetBytes($"{header}.{payload}"), signed))
-        {
-            return null;
-        }
+        var token = Of(claims);
+        ImmutableArray<FailedCheck> faults =
+        [
+            .. SignatureFaults(jose, $"{parts[0]}.{parts[1]}", signature, keys),
 
-        // The service signed it, so it says what the service says; an older issuer is another one all the same.
-        return Text(claims, "iss") == issuer && Of(claims) is { } token && token.IssuedAt <= now + s_skew && now < token.ExpiresAt ? token : null;
+            // The service signed it, so it says what the service says; an older issuer is another one all the same.
+            .. Text(claims, "iss") == issuer ? (ReadOnlySpan<FailedCheck>)[] : [new("iss", issuer, Shown(claims, "iss"))],
+            .. token is null ? (ReadOnlySpan<FailedCheck>)[s_claims] : [],
+            .. token is not null && token.IssuedAt > now + s_skew ? (ReadOnlySpan<FailedCheck>)[new("iat", "a time that is not to come", $"{token.IssuedAt:u}")] : [],
+            .. token is not null && now >= token.ExpiresAt ? (ReadOnlySpan<FailedCheck>)[new("exp", $"a time after {now:u}", $"{token.ExpiresAt:u}")] : [],
+        ];
+        return new InspectedToken { Header = header, Claims = payload, Faults = faults, Token = faults.IsEmpty ? token : null };
     }
 
     /// <summary>Reads what was signed a moment ago: that it is a token of this service needs no proof.</summary>
@@ -54,6 +68,25 @@ public static class AccessTokenReader
         => Encoding.ASCII.GetString(token).Split('.') is [_, var payload, _] && ReadObject(payload) is { } claims && Of(claims) is { } read
             ? read
             : throw new ArgumentException("No access token of this service.", nameof(token));
+
+    private static ImmutableArray<FailedCheck> SignatureFaults(JsonElement jose, string content, byte[] signature, SigningKeyRing keys)
+    {
+        if (Text(jose, "typ") != AccessTokenIssuer.TokenType)
+        {
+            return [new("typ", AccessTokenIssuer.TokenType, Shown(jose, "typ"))];
+        }
+
+        var key = keys.Keys.FirstOrDefault(candidate => candidate.Kid == Text(jose, "kid"));
+        return key is null ? [new("kid", "the kid of a key of this service, as keys list shows them", Shown(jose, "kid"))]
+            : key.Algorithm != Text(jose, "alg") ? [new("alg", key.Algorithm, Shown(jose, "alg"))]
+            : !key.Verifies(Encoding.ASCII.GetBytes(content), signature) ? [s_signature]
+            : [];
+    }
+
+    // A number or an object says enough by its place in the token.
+    private static string Shown(JsonElement element, string member) => !element.TryGetProperty(member, out var value) ? "nothing"
+        : value.ValueKind == JsonValueKind.String ? Printable.Quote(value.GetString()!)
+        : "another kind of value";
 
     private static AccessToken? Of(JsonElement claims)
         => Text(claims, "jti") is { Length: > 0 } tokenId
