@@ -41,10 +41,13 @@ public static partial class Printable
         return escaped.ToString();
     }
 
-    /// <summary>The text with <c>***</c> for each part that may be a generated secret or a JWT: callers send them in wrong places.</summary>
+    /// <summary>
+    /// The text with <c>***</c> for each part that may be a generated secret, the beginning of one that <see cref="Quote"/> has cut off, or a JWT: callers send them in wrong places.
+    /// </summary>
     public static string Withhold(string text) => Secrets().Replace(text, "***");
 
-    // 43 or 64 characters of base64url as they are generated here, or whatever begins as every JWT does.
-    [GeneratedRegex("(?<![A-Za-z0-9_-])(eyJ[A-Za-z0-9_.-]*|[A-Za-z0-9_-]{43}|[A-Za-z0-9_-]{64})(?![A-Za-z0-9_-])")]
+    // 43 or 64 characters of base64url as they are generated here, behind another character or what stands for one; a few of them before the end of what was shortened; or
+    // whatever begins as every JWT does, wherever.
+    [GeneratedRegex("(?:(?<![A-Za-z0-9_-])|(?<=\\\\u[0-9A-F]{4}))(?:[A-Za-z0-9_-]{43}|[A-Za-z0-9_-]{64}|[A-Za-z0-9_-]{8,}(?=\"… \\())(?![A-Za-z0-9_-])|eyJ[A-Za-z0-9_.-]*")]
     private static partial Regex Secrets();
 }

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Diagnostics;
 using System.Globalization;
 using System.Threading.Tasks;
 
@@ -39,7 +40,13 @@ internal static class Program
                 {
                     var (target, input) = InProcess.Make(targets, seed, count ?? 0);
                     Console.WriteLine($"{target.Name}, {input.Length} bytes:\n{Convert.ToBase64String(input)}");
-                    Console.WriteLine(target.Reads(input) ? "accepted" : "refused");
+                    for (var i = 0; i < 10; i++)
+                    {
+                        var since = Stopwatch.GetTimestamp();
+                        var taken = target.Reads(input);
+                        Console.WriteLine($"{(taken ? "accepted" : "refused")} in {Stopwatch.GetElapsedTime(since).TotalMilliseconds} ms");
+                    }
+
                     return 0;
                 }
 

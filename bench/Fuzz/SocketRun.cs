@@ -12,6 +12,7 @@ using System.Text.Json;
 using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.AspNetCore.WebUtilities;
+using Microsoft.Extensions.Primitives;
 using Microsoft.IdentityModel.JsonWebTokens;
 
 namespace Fuzz;
@@ -310,13 +311,13 @@ internal sealed class SocketRun
                 Find("a token with a scope that is not the client's", bytes, answer, index);
             }
 
-            if ((client == "bound-job") != token.TryGetPayloadValue<JsonElement>("cnf", out _) && client is "bound-job")
+            if (client == "bound-job" && !token.TryGetPayloadValue<JsonElement>("cnf", out _))
             {
                 Find("a token that is bound to no key", bytes, answer, index);
             }
 
-            if (token.TryGetPayloadValue<JsonElement>("act", out _) != (form["grant_type"] == "urn:ietf:params:oauth:grant-type:token-exchange")
-                || (token.TryGetPayloadValue<JsonElement>("act", out _) && !_live.Contains(form["subject_token"].ToString())))
+            if (token.TryGetPayloadValue<JsonElement>("act", out _) != (Value(form, "grant_type") == "urn:ietf:params:oauth:grant-type:token-exchange")
+                || (token.TryGetPayloadValue<JsonElement>("act", out _) && !_live.Contains(Value(form, "subject_token"))))
             {
                 Find("an exchanged token without the subject token", bytes, answer, index);
             }
@@ -324,27 +325,29 @@ internal sealed class SocketRun
         else if (answer.Body.Contains("\"active\":true", StringComparison.Ordinal))
         {
             _notes.Count("live tokens");
-            if (!_live.Contains(form["token"].ToString()) || !IsProved("intro-job", authorization, form))
+            if (!_live.Contains(Value(form, "token")) || !IsProved("intro-job", authorization, form))
             {
                 Find("a token that is live and should not be", bytes, answer, index);
             }
         }
     }
 
-    private bool IsProved(string client, string? authorization, Dictionary<string, Microsoft.Extensions.Primitives.StringValues> form)
+    private bool IsProved(string client, string? authorization, Dictionary<string, StringValues> form)
     {
         if (KnownSecrets.All.TryGetValue(client, out var known))
         {
             return known.Method == "client_secret_post"
-                ? form["client_id"] == client && form["client_secret"] == known.Secret
+                ? Value(form, "client_id") == client && Value(form, "client_secret") == known.Secret
                 : authorization is not null && Pairs(authorization).Contains($"{client}:{known.Secret}", StringComparer.Ordinal);
         }
 
         // No two tokens for one assertion.
-        var assertion = form["client_assertion"].ToString();
+        var assertion = Value(form, "client_assertion");
         return _library.Refuses(assertion, DateTimeOffset.UtcNow, out var signer) is null && signer == client
             && _usedAssertions.TryAdd($"{client} {LibraryCheck.TokenId(assertion)}", true);
     }
+
+    private static string Value(Dictionary<string, StringValues> form, string name) => form.GetValueOrDefault(name).ToString();
 
     private static IEnumerable<string> Pairs(string authorization)
     {

@@ -39,6 +39,8 @@ internal sealed record Target(string Name, int Share, ImmutableArray<byte[]> See
 /// <summary>All that reads what strangers, clients' hosts and operators send, as the service calls it, and what must hold of each whatever comes.</summary>
 internal sealed class Targets : IDisposable
 {
+    private const int MaxHeaderBytes = 16 * 1024;
+
     private static readonly ImmutableArray<string> s_audiences = [Corpus.Issuer];
     private static readonly ImmutableArray<Uri> s_addresses = [new($"{Corpus.Issuer}/oauth2/token")];
 
@@ -77,7 +79,7 @@ internal sealed class Targets : IDisposable
         All =
         [
             new("form", 12, Corpus.Utf8("form.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadForm),
-            new("basic", 10, Corpus.Utf8("basic.txt"), ChangeBasic, ReadBasic),
+            new("basic", 10, [.. Corpus.Utf8("basic.txt").Select(Header)], ChangeBasic, ReadBasic),
             new("assertion", 10, Corpus.Jwts("assertion.txt"), ChangeJwt, ReadAssertion),
             new("explain", 4, Corpus.Jwts("assertion.txt"), ChangeJwt, Explain),
             new("proof", 6, Corpus.Jwts("proof.txt", _dpop.Nonce(Corpus.Now)), ChangeJwt, ReadProof),
@@ -132,15 +134,19 @@ internal sealed class Targets : IDisposable
             return Told(error);
         }
 
-        var query = parameters.ToTokenQuery();
-        return parameters.ToTokenRequest().Refused(out error, out _) ? Told(error) & !query.Refused(out _, out _) : Told(null);
+        var isRequest = Told(parameters.ToTokenRequest().Refused(out error, out _) ? error : null);
+        return Told(parameters.ToTokenQuery().Refused(out error, out _) ? error : null) || isRequest;
     }
 
+    private static byte[] Header(byte[] pair) => Encoding.ASCII.GetBytes($"Basic {Convert.ToBase64String(pair)}");
+
+    // The pair inside, or the header as a whole; the web server takes no longer headers.
     private static byte[] ChangeBasic(Dice dice, byte[] seed, ImmutableArray<byte[]> seeds)
     {
-        var inside = dice.OneIn(3) ? seed : Mutation.Bytes(dice, seed, seeds);
-        var header = Encoding.ASCII.GetBytes($"Basic {Convert.ToBase64String(inside)}");
-        return dice.OneIn(2) ? header : Mutation.Bytes(dice, header, seeds);
+        var changed = dice.OneIn(2)
+            ? Mutation.Bytes(dice, seed, seeds)
+            : Header(Mutation.Bytes(dice, Convert.FromBase64String(Encoding.ASCII.GetString(seed.AsSpan("Basic ".Length))), []));
+        return changed.Length <= MaxHeaderBytes ? changed : changed[..MaxHeaderBytes];
     }
 
     private bool ReadBasic(byte[] input)
@@ -163,29 +169,29 @@ internal sealed class Targets : IDisposable
     private bool ReadAssertion(byte[] input)
     {
         var text = Encoding.UTF8.GetString(input);
-        var refused = CheckAssertion(text);
-        Told(CheckAssertion(text, ClientAssertionTypes.JwtSpiffe));
+        var isRight = Told(CheckAssertion(text)) | Told(CheckAssertion(text, ClientAssertionTypes.JwtSpiffe));
         if (ClientAssertion.Read(text, out var assertion) is null)
         {
             // One spelling: what was read says the same bytes again.
             Must(text == $"{Encoding.ASCII.GetString(assertion!.Content)}.{Mutation.Encode(assertion.Signature)}", "two spellings of one assertion");
         }
 
-        return Told(refused);
+        return isRight;
     }
 
     private bool Explain(byte[] input)
     {
         var text = Encoding.UTF8.GetString(input);
-        var faults = ImmutableArray<FailedCheck>.Empty;
+        var isRight = false;
         foreach (var id in (ReadOnlySpan<string>)["key-job", "mac-job", "pod-job", "mesh-job", "nobody"])
         {
-            faults = Now(new ValueTask<ImmutableArray<FailedCheck>>(
+            var faults = Now(new ValueTask<ImmutableArray<FailedCheck>>(
                 ClientAssertionFaults.Find(text, id, _registry, s_audiences, _keySets, (_, _) => false, Corpus.Now, CancellationToken.None)));
             Must(faults.All(fault => IsPrintable(fault.Expected) && IsPrintable(fault.Came)), "a fault that cannot be printed");
+            isRight |= faults.IsEmpty;
         }
 
-        return faults.IsEmpty;
+        return isRight;
     }
 
     private bool ReadProof(byte[] input)
@@ -255,8 +261,9 @@ internal sealed class Targets : IDisposable
     private static bool ReadWords(byte[] input)
     {
         var text = Encoding.UTF8.GetString(input);
-        var (settings, words) = CommandLine.Split(text.Split(' '));
-        Must(settings.Length + words.Length == text.Split(' ').Length, "a word that was lost");
+        var arguments = text.Split(' ');
+        var (settings, words) = CommandLine.Split(arguments);
+        Must(settings.Length + words.Length == arguments.Length, "a word that was lost");
         return Duration.Parse(text) is { } duration && Must(duration >= TimeSpan.Zero && duration <= TimeSpan.FromDays(36_500), "a duration that is none");
     }
 
@@ -294,7 +301,7 @@ internal sealed class Targets : IDisposable
             _ = new CertificateName(member, text).Fault();
         }
 
-        return DistinguishedName.Parse(text) is { } name ? Must(name.Equals(DistinguishedName.Parse(text)), "a name that differs from itself") : id || hash is not null;
+        return text.Length <= 1_024 && DistinguishedName.Parse(text) is { } name ? Must(name.Equals(DistinguishedName.Parse(text)), "a name that differs from itself") : id || hash is not null;
     }
 
     private ImmutableArray<byte[]> Fields()
@@ -304,13 +311,17 @@ internal sealed class Targets : IDisposable
     }
 
     // Mostly inside the base64.
-    private byte[] ChangeField(Dice dice, byte[] seed, ImmutableArray<byte[]> seeds) => dice.OneIn(4)
-        ? Mutation.Bytes(dice, seed, seeds)
-        : Encoding.ASCII.GetBytes($":{Convert.ToBase64String(Mutation.Bytes(dice, _certificateSeeds[dice.Below(_certificateSeeds.Length)], _certificateSeeds))}:");
+    private byte[] ChangeField(Dice dice, byte[] seed, ImmutableArray<byte[]> seeds)
+    {
+        var changed = dice.OneIn(4)
+            ? Mutation.Bytes(dice, seed, seeds)
+            : Encoding.ASCII.GetBytes($":{Convert.ToBase64String(Mutation.Bytes(dice, _certificateSeeds[dice.Below(_certificateSeeds.Length)], _certificateSeeds))}:");
+        return changed.Length <= MaxHeaderBytes ? changed : changed[..MaxHeaderBytes];
+    }
 
     private bool ReadField(byte[] input)
     {
-        if (Certificate(input) is not { } http || http.Items["certificate"] is not ClientCertificate sent)
+        if (Certificate(input) is not { } sent)
         {
             return false;
         }
@@ -328,22 +339,17 @@ internal sealed class Targets : IDisposable
 
     private bool ReadChain(byte[] input)
     {
-        if (Certificate(input) is not { } http || http.Items["certificate"] is not ClientCertificate sent)
+        if (Certificate(input) is not { } sent)
         {
             return false;
         }
 
-        var taken = false;
-        foreach (var id in (ReadOnlySpan<string>)["cert-job", "name-job", "self-job", "nobody"])
-        {
-            var result = Now(_certificateProof.Check(new TokenRequest { ClientId = id, Certificate = sent }, _registry, Corpus.Now, CancellationToken.None));
-            taken |= Told(result.Refused(out var error, out _) ? error : null);
-        }
-
-        return taken;
+        var id = (input.Length % 4) switch { 0 => "cert-job", 1 => "name-job", 2 => "self-job", _ => "nobody" };
+        var result = Now(_certificateProof.Check(new TokenRequest { ClientId = id, Certificate = sent }, _registry, Corpus.Now, CancellationToken.None));
+        return Told(result.Refused(out var error, out _) ? error : null);
     }
 
-    private static DefaultHttpContext? Context(byte[] input)
+    private static DefaultHttpContext Context(byte[] input)
     {
         var http = new DefaultHttpContext();
         http.Connection.RemoteIpAddress = IPAddress.Loopback;
@@ -357,12 +363,12 @@ internal sealed class Targets : IDisposable
         return http;
     }
 
-    private DefaultHttpContext? Certificate(byte[] input)
+    private ClientCertificate? Certificate(byte[] input)
     {
         var http = Context(input);
-        _certificates(http!).GetAwaiter().GetResult();
-        Told(http!.Items["error"] as OAuthError);
-        return http;
+        _certificates(http).GetAwaiter().GetResult();
+        Told(http.Items["error"] as OAuthError);
+        return http.Items["certificate"] as ClientCertificate;
     }
 
     private RequestDelegate CertificateReader()
