@@ -46,8 +46,16 @@ public sealed class PrintableTests
     [InlineData("Bearer=eyJhbGciOiJub25lIn0.e30.AA")]
     [InlineData("token_eyJhbGciOiJub25lIn0.e30.AA")]
     [InlineData("aaaaaaaaeyJhbGciOiJub25lIn0.e30.AA")]
+    [InlineData("\\u0022eyJhbGciOiJub25lIn0\\u0022")]
     public void A_JWT_is_withheld_also_where_it_is_glued_to_something(string text)
         => Printable.Withhold(text).Should().Contain("***").And.NotContain("hbGci");
+
+    [Theory]
+    [InlineData("keyJob")]
+    [InlineData("keyJobs.example.com")]
+    [InlineData("client \"reporting-job\" sent the right secret by client_secret_basic")]
+    [InlineData("0123456789012345678901234567890123456789012345678901234567890123456789")]
+    public void What_looks_like_none_is_shown(string text) => Printable.Withhold(text).Should().Be(text);
 
     [Fact]
     public void Withholding_twice_changes_nothing_more() => Gen.String[Gen.Char["aeyJ09-_. \"…("], 0, 120].Sample(
