@@ -1,6 +1,8 @@
 using System;
 using System.Linq;
 using System.Text;
+using System.Text.Json;
+using CsCheck;
 using FluentAssertions;
 using TokenService.Administration;
 using TokenService.Protocol;
@@ -212,4 +214,59 @@ public sealed class DeclarativeFileTests
 
     private static DeclarativeFile Parse(string json, bool development = true)
         => DeclarativeFile.Parse(Encoding.UTF8.GetBytes(json), "clients.json", development);
+
+    // The library repeats what it could not read.
+    [Theory]
+    [InlineData("{ \"clients\": [ { \"client_secret\": n0123456789abcdef } ] }")]
+    [InlineData("{ \"clients\": [ { \"client_secret\": t0123456789abcdef } ] }")]
+    [InlineData("{ \"clients\": [ { \"client_secret\": 00123456789abcdef } ] }")]
+    [InlineData("{ \"clients\": [ { \"client_secret\": \"0123456789abcdef\u001b[31m\" } ] }")]
+    public void A_secret_without_its_quotes_is_not_repeated(string json)
+        => Refused(json).Should().StartWith("clients.json is not well-formed JSON at line 1, column ").And.NotContain("123456789").And.EndWith("Nothing was applied.");
+
+    [Fact]
+    public void A_message_is_printable_whatever_the_file_has_for_a_method()
+        => Refused("""{ "clients": [ { "client_id": "a", "token_endpoint_auth_method": "x\u001b[31m\ny", "scope": "s", "jwks_uri": "https://a/b", "tls_client_auth_san_dns": "a" } ] }""")
+            .Should().MatchRegex("^[ -~]*$").And.Contain("does not go with x\\u001B[31m\\u000Ay");
+
+    [Fact]
+    public void Whatever_the_file_it_is_read_or_refused_in_one_printable_line()
+    {
+        var values = Gen.OneOf(
+            Gen.String.Select(text => JsonSerializer.Serialize(text)),
+            Gen.OneOf("1", "1e400", "-1", "null", "true", "[]", "{}", "[\"a\"]", "[[]]", "\"a\"", "\"private_key_jwt\"", "\"\\ud800\"", "\"https://a/b\"", "{\"keys\":[]}", "nx", "[1", "}"));
+        var names = Gen.OneOf(
+            "client_id", "client_name", "grant_types", "token_endpoint_auth_method", "scope", "access_token_lifetime", "client_secret", "client_secret_hash", "jwks", "jwks_uri", "federation",
+            "spiffe_id", "introspection", "token_reuse", "dpop_bound_access_tokens", "tls_client_auth_subject_dn", "redirect_uris", "\\u0061", "resource", "scopes", "name", "issuer", "claims");
+        var objects = Gen.Select(names, values).Array[0, 6].Select(members => "{" + string.Join(',', members.Select(member => $"\"{member.Item1}\":{member.Item2}")) + "}");
+        Gen.Select(Gen.OneOf("clients", "resources", "issuers", "x"), objects.Array[0, 3]).Sample(
+            (list, entries) =>
+            {
+                try
+                {
+                    return Parse($"{{\"{list}\":[{string.Join(',', entries)}]}}") is not null;
+                }
+                catch (OperatorFaultException fault)
+                {
+                    return fault.Message.All(c => c is >= ' ' and <= '~' or '…') && fault.Message.EndsWith("Nothing was applied.", StringComparison.Ordinal);
+                }
+            },
+            iter: 20_000);
+    }
+
+    [Fact]
+    public void What_a_right_file_says_is_what_is_read() => Gen.Select(
+        Gen.String[Gen.Char.AlphaNumeric, 1, 20].Array[1, 6], Gen.String[Gen.Char["ab.:/"], 1, 8].Array[1, 6]).Sample(
+        (ids, scopes) =>
+        {
+            (ids, scopes) = ([.. ids.Distinct()], [.. scopes.Distinct()]);
+            var file = Parse(JsonSerializer.Serialize(new
+            {
+                resources = new[] { new { resource = "urn:a", scopes = scopes.Select(scope => new { name = scope }) } },
+                clients = ids.Select(id => new { client_id = id, client_secret = Long, scope = string.Join(' ', scopes) }),
+            }));
+            return file.Clients.Select(client => client.ClientId).SequenceEqual(ids) && file.Clients.All(client => client.Scope == string.Join(' ', scopes))
+                && file.Resources.Single().Scopes.Select(scope => scope.Name).SequenceEqual(scopes);
+        },
+        iter: 300);
 }

@@ -1,12 +1,15 @@
 using System;
 using System.Collections.Concurrent;
+using System.Collections.Generic;
 using System.Linq;
 using System.Text;
 using System.Threading;
 using System.Threading.Tasks;
+using CsCheck;
 using FluentAssertions;
 using Microsoft.Extensions.Time.Testing;
 using TokenService.Administration;
+using TokenService.Authentication;
 using TokenService.Clients;
 using TokenService.Protocol;
 using TokenService.Storage;
@@ -117,6 +120,61 @@ public sealed class RotationTests : IDisposable
                 (await service.Token(Grant, $"{Sample.Job}:{secret}")).Status.Should().Be(status, Id(secret));
             }
         }
+    }
+
+    // The model: each secret that there ever was, of which client, and until when it is good.
+    [Fact]
+    public void Whatever_is_done_to_clients_exactly_the_secrets_that_should_be_good_are()
+    {
+        using var store = Store.Open(SettingsTests.Read(_folder.Path));
+        var operations = Gen.Select(Gen.Int[0, 1], Gen.OneOf("add", "add", "rotate", "rotate", "rotate now", "disable", "enable", "remove", "wait", "wait"));
+        operations.Array[1, 15].Sample(
+            steps =>
+            {
+                var (clock, run) = (new FakeTimeProvider(AssertionClients.Now), Guid.NewGuid().ToString());
+                var registration = new Registration(store.Registry, clock);
+                var clients = new Dictionary<string, bool>();
+                var secrets = new List<(string Id, Secret Secret, DateTimeOffset? End)>();
+                foreach (var (number, operation) in steps)
+                {
+                    var id = $"{run}-{number}";
+                    switch (operation)
+                    {
+                        case "add" when !clients.ContainsKey(id):
+                            var secret = ClientSecret.Generate(AuthenticationMethods.ClientSecretBasic);
+                            registration.Add(new ClientMetadata { ClientId = id, GrantTypes = [], ClientSecrets = [secret] });
+                            clients[id] = true;
+                            secrets.Add((id, secret, null));
+                            break;
+                        case "rotate" or "rotate now" when clients.ContainsKey(id):
+                            var overlap = operation == "rotate" ? s_hour : TimeSpan.Zero;
+                            var end = clock.GetUtcNow() + overlap;
+                            secrets = [.. secrets.Select(known => known.Id == id && (known.End is null || end < known.End) ? known with { End = end } : known)];
+                            secrets.Add((id, registration.RotateSecret(id, overlap).Secret, null));
+                            break;
+                        case "disable" or "enable" when clients.ContainsKey(id):
+                            clients[id] = operation == "enable";
+                            registration.Switch(id, operation == "disable");
+                            break;
+                        case "remove" when clients.Remove(id):
+                            registration.RemoveClient(id);
+                            secrets = [.. secrets.Select(known => known.Id == id ? known with { End = DateTimeOffset.MinValue } : known)];
+                            break;
+                        case "wait":
+                            clock.Advance(s_hour / 2);
+                            break;
+                    }
+                }
+
+                var (registry, now) = (store.Registry.Read(), clock.GetUtcNow());
+                return secrets.TrueForAll(known => clients.Keys.Append("nobody").All(id =>
+                {
+                    var header = $"Basic {Convert.ToBase64String(Encoding.UTF8.GetBytes($"{id}:{known.Secret.Reveal()}"))}";
+                    var refused = ClientAuthenticator.AuthenticateBySecret(new TokenRequest { Authorization = new Secret(header) }, registry, now).Refused(out _, out _);
+                    return refused != (known.Id == id && clients.GetValueOrDefault(id) && (known.End is null || now < known.End));
+                }));
+            },
+            iter: LongForm.Of(60, 5_000));
     }
 
     [Fact]

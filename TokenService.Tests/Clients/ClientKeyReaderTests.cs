@@ -2,6 +2,7 @@ using System.Linq;
 using System.Security.Cryptography;
 using System.Text.Json;
 using System.Text.Json.Nodes;
+using CsCheck;
 using FluentAssertions;
 using Microsoft.IdentityModel.Tokens;
 using TokenService.Clients;
@@ -14,6 +15,7 @@ namespace TokenService.Tests.Clients;
 public sealed class ClientKeyReaderTests
 {
     private static readonly ClientKeyPair s_rsa = ClientKeyPair.OfRsa();
+    private static readonly ClientKeyPair s_p521 = ClientKeyPair.For("ES512");
     private static readonly ClientKeyPair s_ec = ClientKeyPair.OfEc(ECCurve.NamedCurves.nistP256);
 
     [Fact]
@@ -131,4 +133,33 @@ public sealed class ClientKeyReaderTests
     private static string[] Faults(string json) => [.. Read(json).Faults.Select(fault => $"{fault.Place} {fault.Message}".TrimStart())];
 
     private static ClientKeysRead Read(string json) => ClientKeyReader.Read(JsonDocument.Parse(json).RootElement);
+
+    [Fact]
+    public void A_changed_key_is_refused_or_another_one()
+    {
+        foreach (var set in (string[])[ClientKeyPair.Set(s_rsa.Jwk()), ClientKeyPair.Set(s_ec.Jwk())])
+        {
+            var key = Read(set).Keys.Single();
+            Gen.Select(Gen.Int[0, set.Length - 1], Gen.Char["AQgw019-_\"{}[]:,=\\ nedk"]).Sample(
+                (at, c) =>
+                {
+                    var changed = $"{set[..at]}{c}{set[(at + 1)..]}";
+                    return changed == set || Strict(changed) is not { } read || read.Keys.IsEmpty || !read.Keys[0].Equals(key) || !read.Faults.IsEmpty || changed.Replace(" ", "") == set;
+                },
+                iter: 3_000);
+        }
+    }
+
+    [Fact]
+    public void What_was_read_reads_the_same_when_it_is_written_again() => Gen.Int[0, 2].Sample(
+        which =>
+        {
+            var pair = (ClientKeyPair[])[s_rsa, s_ec, s_p521];
+            var key = Read(ClientKeyPair.Set(pair[which].Jwk())).Keys.Single();
+            var jwk = System.Text.Json.JsonSerializer.SerializeToElement(key.Jwk, TokenService.Protocol.ProtocolJson.Default.PublicJwk);
+            return ClientKeyReader.ReadOne(jwk, out var again) is null && key.Equals(again) && key.Thumbprint() == again!.Thumbprint();
+        },
+        iter: 10);
+
+    private static ClientKeysRead? Strict(string json) => TokenService.Protocol.StrictJson.ReadObject(System.Text.Encoding.UTF8.GetBytes(json)) is { } set ? ClientKeyReader.Read(set) : null;
 }

@@ -1,5 +1,6 @@
 using System;
 using System.Linq;
+using CsCheck;
 using FluentAssertions;
 using TokenService.Clients;
 using TokenService.Protocol;
@@ -67,4 +68,17 @@ public sealed class ClientSecretTests
 
     private static System.Collections.Immutable.ImmutableArray<ClientSecret> Kept(string secret)
         => [new ClientSecret(ClientSecret.Digest(new Secret(secret)), null, Origin.Command)];
+
+    // The model: a list of texts with their ends.
+    [Fact]
+    public void Of_any_secrets_one_matches_where_it_is_one_of_them_and_has_not_ended() => Gen.Select(
+        Gen.Select(Gen.OneOf("a", "b", "ab", ""), Gen.Int[-1, 2]).Array[0, 5], Gen.OneOf("a", "b", "ab", "", "c")).Sample(
+        (kept, sent) =>
+        {
+            var secrets = kept.Select(one => Kept(one.Item1)[0] with { ExpiresAt = one.Item2 == 2 ? null : s_now.AddSeconds(one.Item2) }).ToArray();
+            var same = kept.Where(one => one.Item1 == sent).ToList();
+            var expected = same.Exists(one => one.Item2 > 0) ? SecretMatch.Valid : same.Count > 0 ? SecretMatch.Expired : SecretMatch.None;
+            return ClientSecret.Match(new Secret(sent), [.. secrets], s_now, out var matched) == expected && (matched is not null) == (expected == SecretMatch.Valid);
+        },
+        iter: 20_000);
 }

@@ -60,4 +60,28 @@ public sealed class FormUrlEncodedTests
         var read = FormUrlEncoded.TryParse(bytes, out var fields, out var fault);
         return read ? fields is not null && fault is null : fault is not null;
     });
+
+    // Each byte as it is, where it may be, or with % in either case; a space as + too.
+    [Fact]
+    public void Every_way_to_write_a_form_reads_the_same() => Gen.Select(Gen.String[0, 20], Gen.Int[0, 3].Array[80]).Sample((text, ways) =>
+    {
+        var utf8 = Encoding.UTF8.GetBytes(text);
+        var written = string.Concat(utf8.Select((b, i) => ways[i % ways.Length] switch
+        {
+            0 when char.IsAsciiLetterOrDigit((char)b) => $"{(char)b}",
+            1 => $"%{b:x2}",
+            2 when b == ' ' => "+",
+            _ => $"%{b:X2}",
+        }));
+        return FormUrlEncoded.TryParse(Encoding.ASCII.GetBytes($"a={written}&{written}=b"), out var fields, out _)
+            && fields[0].Value == Encoding.UTF8.GetString(utf8) && fields[1].Key == Encoding.UTF8.GetString(utf8);
+    });
+
+    [Fact]
+    public void What_is_read_is_read_again_when_it_is_written_again() => Gen.Char["ab=&%+41 \0\n\u007f\u00c3\u00b6"].Array[0, 30].Select(chars => Encoding.Latin1.GetBytes(chars)).Sample(
+        form => !FormUrlEncoded.TryParse(form, out var fields, out _)
+            || (FormUrlEncoded.TryParse(
+                Encoding.ASCII.GetBytes(string.Join('&', fields.Select(field => $"{Uri.EscapeDataString(field.Key)}={Uri.EscapeDataString(field.Value)}"))), out var again, out _)
+                && again.SequenceEqual(fields)),
+        iter: 50_000);
 }

@@ -19,6 +19,7 @@ namespace TokenService.Administration;
 public sealed class DeclarativeFile
 {
     private const int MaxBytes = 256 << 20;
+    private const int MaxWords = 500;
 
     private readonly List<string> _faults = [];
 
@@ -80,14 +81,21 @@ public sealed class DeclarativeFile
         catch (JsonException fault)
         {
             var place = fault.LineNumber is { } line ? $" at line {line + 1}, column {fault.BytePositionInLine + 1}" : "";
-            throw new OperatorFaultException($"{name} is not well-formed JSON{place}: {WithoutPosition(fault.Message)} Nothing was applied.", fault);
+            throw new OperatorFaultException($"{name} is not well-formed JSON{place}: {Words(fault)} Nothing was applied.", fault);
         }
 
         file.ThrowIfFaulty(name);
         return file;
     }
 
-    private static string WithoutPosition(string message) => message.Split(" LineNumber:")[0].Split(" Path:")[0];
+    // Without the position. The library repeats what it could not read: a text without its quotes, which may be a secret.
+    private static string Words(JsonException fault)
+    {
+        const string Literal = "' is an invalid JSON literal.";
+        var message = fault.Message.Split(" LineNumber:")[0].Split(" Path:")[0];
+        var at = message.LastIndexOf(Literal, StringComparison.Ordinal);
+        return Printable.Escape(at < 0 ? message : $"there is a text without quotes, or an invalid literal.{message[(at + Literal.Length)..]}", MaxWords);
+    }
 
     private void ThrowIfFaulty(string name)
     {

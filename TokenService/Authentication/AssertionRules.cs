@@ -87,7 +87,8 @@ public static class AssertionRules
 
     /// <summary>From when on the assertion is refused for its age; <see langword="null"/> where its <c>exp</c> is no time.</summary>
     public static DateTimeOffset? EndOf(ClientAssertion assertion)
-        => assertion.Claims.TryGetProperty("exp", out var expires) ? Time(expires) + Skew : null;
+        => !assertion.Claims.TryGetProperty("exp", out var expires) || Time(expires) is not { } time ? null
+            : time < DateTimeOffset.MaxValue - Skew ? time + Skew : DateTimeOffset.MaxValue;
 
     /// <summary>The rules of the header (RFC 7515 §4) that the assertion breaks.</summary>
     /// <param name="assertion">The assertion.</param>

@@ -78,10 +78,10 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .Cascade(CascadeMode.Stop)
             .Must(client => client.ClientSecrets.Length + client.ClientSecretHashes.Length > 0)
             .When(client => AuthenticationMethods.HasSecret(client.TokenEndpointAuthMethod), ApplyConditionTo.CurrentValidator)
-            .WithMessage(client => $"is missing: {client.TokenEndpointAuthMethod} needs {Secrets(client.TokenEndpointAuthMethod)}")
+            .WithMessage(client => $"is missing: {Named(client.TokenEndpointAuthMethod)} needs {Secrets(client.TokenEndpointAuthMethod)}")
             .Must(client => client.ClientSecrets.IsEmpty && client.ClientSecretHashes.IsEmpty)
             .When(client => !AuthenticationMethods.HasSecret(client.TokenEndpointAuthMethod), ApplyConditionTo.CurrentValidator)
-            .WithMessage(client => $"does not go with {client.TokenEndpointAuthMethod}: the client proves itself {(
+            .WithMessage(client => $"does not go with {Named(client.TokenEndpointAuthMethod)}: the client proves itself {(
                 AuthenticationMethods.IsWorkload(client.TokenEndpointAuthMethod) ? "by where it runs"
                 : AuthenticationMethods.HasCertificate(client.TokenEndpointAuthMethod) ? "with its certificate alone" : "with its key alone")}")
             .OverridePropertyName("client_secret");
@@ -96,8 +96,8 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .Cascade(CascadeMode.Stop)
             .Must(client => (client.Jwks is null) == (!AuthenticationMethods.HasKeys(client.TokenEndpointAuthMethod) || client.JwksUri is not null))
             .WithMessage(client => client.Jwks is null
-                ? $"is missing: {client.TokenEndpointAuthMethod} needs jwks, or jwks_uri"
-                : client.JwksUri is null ? $"does not go with {client.TokenEndpointAuthMethod}" : "does not go with jwks_uri: give one of the two")
+                ? $"is missing: {Named(client.TokenEndpointAuthMethod)} needs jwks, or jwks_uri"
+                : client.JwksUri is null ? $"does not go with {Named(client.TokenEndpointAuthMethod)}" : "does not go with jwks_uri: give one of the two")
             .Must(client => client.Jwks is not { IsEmpty: false } keys || client.TokenEndpointAuthSigningAlg is not { } algorithm
                 || keys.Any(key => key.Algorithms.Contains(algorithm)))
             .WithMessage("has no key that goes with token_endpoint_auth_signing_alg")
@@ -106,7 +106,7 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
         RuleFor(client => client.JwksUri)
             .Cascade(CascadeMode.Stop)
             .Must((client, uri) => uri is null || AuthenticationMethods.HasKeys(client.TokenEndpointAuthMethod))
-            .WithMessage(client => $"does not go with {client.TokenEndpointAuthMethod}")
+            .WithMessage(client => $"does not go with {Named(client.TokenEndpointAuthMethod)}")
             .Must(uri => uri is null || NetworkRules.IsKeyAddress(uri)).WithMessage(NetworkRules.KeyAddress)
             .OverridePropertyName("jwks_uri");
 
@@ -114,14 +114,14 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .Must((client, algorithm) => algorithm is null || AssertionAlgorithms.Of(client.TokenEndpointAuthMethod).Contains(algorithm))
             .WithMessage(client => AssertionAlgorithms.Of(client.TokenEndpointAuthMethod) is { IsEmpty: false } accepted
                 ? $"{Printable.Quote(client.TokenEndpointAuthSigningAlg!)} is not accepted; accepted: {string.Join(", ", accepted)}"
-                : $"does not go with {client.TokenEndpointAuthMethod}")
+                : $"does not go with {Named(client.TokenEndpointAuthMethod)}")
             .OverridePropertyName("token_endpoint_auth_signing_alg");
 
         RuleFor(client => client.Federation)
             .Must((client, rules) => rules.IsEmpty == (client.TokenEndpointAuthMethod != AuthenticationMethods.FederatedJwt))
             .WithMessage(client => client.Federation.IsEmpty
                 ? "is missing: federated_jwt needs at least one rule, in a declarative file"
-                : $"does not go with {client.TokenEndpointAuthMethod}")
+                : $"does not go with {Named(client.TokenEndpointAuthMethod)}")
             .OverridePropertyName("federation");
 
         RuleFor(client => client.SpiffeId)
@@ -129,7 +129,7 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             .Must((client, id) => (id is null) == (client.TokenEndpointAuthMethod != AuthenticationMethods.SpiffeJwt))
             .WithMessage(client => client.SpiffeId is null
                 ? "is missing: spiffe_jwt needs it, in a declarative file"
-                : $"does not go with {client.TokenEndpointAuthMethod}")
+                : $"does not go with {Named(client.TokenEndpointAuthMethod)}")
             .Must(id => id is null || SpiffeId.TrustDomainOfRegistered(id) is not null)
             .WithMessage("must be a SPIFFE ID with a path, such as spiffe://example.org/ns/shop/sa/indexer (it may end in /* for all below)")
             .OverridePropertyName("spiffe_id");
@@ -139,7 +139,7 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
             var method = context.InstanceToValidate.TokenEndpointAuthMethod;
             if (method != AuthenticationMethods.TlsClientAuth)
             {
-                names.ToList().ForEach(name => context.AddFailure(name.Member, $"does not go with {method}"));
+                names.ToList().ForEach(name => context.AddFailure(name.Member, $"does not go with {Named(method)}"));
             }
             else if (names.Length != 1)
             {
@@ -190,6 +190,9 @@ public sealed class ClientMetadataRules : AbstractValidator<ClientMetadata>
 
     // The key of an HMAC is at least as long as its hash.
     private static int KeyBytes(string? algorithm) => algorithm switch { "HS384" => 48, "HS512" => 64, _ => 0 };
+
+    // It may be anything: another rule says that it is none.
+    private static string Named(string method) => Printable.Escape(method);
 
     private static string Secrets(string method)
         => method == AuthenticationMethods.ClientSecretJwt ? "client_secret" : "client_secret or client_secret_hash";

@@ -1,0 +1,63 @@
+using System.Linq;
+using CsCheck;
+using FluentAssertions;
+using TokenService.Clients;
+using TokenService.Protocol;
+using Xunit;
+
+namespace TokenService.Tests.Protocol;
+
+/// <summary>What a caller sent, where it is told to the operator.</summary>
+public sealed class PrintableTests
+{
+    private static readonly Gen<string> s_separators = Gen.OneOf(" ", ":", "\"", "\r\n", "=", "ö", ".");
+
+    [Fact]
+    public void Every_text_prints_in_one_line_of_printable_ASCII_and_no_longer_than_its_limit() => Gen.String.Sample(
+        text =>
+        {
+            var (quoted, escaped) = (Printable.Quote(text), Printable.Escape(text, 20));
+            return quoted.All(c => c is >= ' ' and <= '~' or '…') && escaped.All(c => c is >= ' ' and <= '~' and not '"') && escaped.Length <= 6 * 20
+                && quoted.Length <= (6 * 64) + 40;
+        },
+        iter: 20_000);
+
+    [Fact]
+    public void Text_that_is_printable_already_stays_as_it_is() => Gen.String[Gen.Char.AlphaNumeric, 0, 64].Sample(text => Printable.Quote(text) == $"\"{text}\"");
+
+    [Fact]
+    public void A_generated_secret_is_withheld_wherever_it_stands_and_so_is_what_shortening_leaves_of_it()
+    {
+        Gen.Select(Gen.String[Gen.Char.AlphaNumeric, 0, 80], s_separators, Gen.String[Gen.Char.AlphaNumeric, 0, 40], Gen.Bool).Sample(
+            (before, separator, after, isLong) =>
+            {
+                var secret = ClientSecret.Generate(isLong ? AuthenticationMethods.ClientSecretJwt : AuthenticationMethods.ClientSecretBasic).Reveal();
+                var shown = Printable.Withhold(Printable.Quote($"{before}{separator}{secret}{separator}{after}"));
+
+                // Seven characters of 43 help nobody.
+                return !Enumerable.Range(0, secret.Length - 7).Any(at => shown.Contains(secret.Substring(at, 8), System.StringComparison.Ordinal));
+            },
+            iter: 20_000);
+    }
+
+    [Theory]
+    [InlineData("eyJhbGciOiJub25lIn0.e30.")]
+    [InlineData("x eyJhbGciOiJub25lIn0.e30.AA y")]
+    [InlineData("Bearer=eyJhbGciOiJub25lIn0.e30.AA")]
+    [InlineData("token_eyJhbGciOiJub25lIn0.e30.AA")]
+    [InlineData("aaaaaaaaeyJhbGciOiJub25lIn0.e30.AA")]
+    [InlineData("\\u0022eyJhbGciOiJub25lIn0\\u0022")]
+    public void A_JWT_is_withheld_also_where_it_is_glued_to_something(string text)
+        => Printable.Withhold(text).Should().Contain("***").And.NotContain("hbGci");
+
+    [Theory]
+    [InlineData("keyJob")]
+    [InlineData("keyJobs.example.com")]
+    [InlineData("client \"reporting-job\" sent the right secret by client_secret_basic")]
+    [InlineData("0123456789012345678901234567890123456789012345678901234567890123456789")]
+    public void What_looks_like_none_is_shown(string text) => Printable.Withhold(text).Should().Be(text);
+
+    [Fact]
+    public void Withholding_twice_changes_nothing_more() => Gen.String[Gen.Char["aeyJ09-_. \"…("], 0, 120].Sample(
+        text => Printable.Withhold(Printable.Withhold(text)) == Printable.Withhold(text), iter: 20_000);
+}
