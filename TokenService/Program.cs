@@ -159,7 +159,8 @@ public static class Program
         });
         var intake = new Intake(
             watch, authenticator, admission, uses, settings.TakesClientCertificates ? new ClientCertificates(settings.KnownProxies) : null, telemetry, clock);
-        var refusals = new Refusals(new FailureLimiter(settings.FailuresPerMinute, clock), admission, kept, audit, telemetry, clock, logger);
+        var refusals = new Refusals(
+            new FailureLimiter(settings.FailuresPerMinute, clock), admission, text => watch.Current.Registry.IsSecret(text), kept, audit, telemetry, clock, logger);
         store.Tell(telemetry.StoreUsed);
         telemetry.Observe(new(
             () => watch.Current.Registry.Clients.Count, now => watch.Current.Keys.Schedule.At(now), replay.Count, () => watch.Staleness, () => admission.Waiting, clock));

@@ -32,7 +32,7 @@ public sealed class PrintableTests
             (before, separator, after, isLong) =>
             {
                 var secret = ClientSecret.Generate(isLong ? AuthenticationMethods.ClientSecretJwt : AuthenticationMethods.ClientSecretBasic).Reveal();
-                var shown = Printable.Withhold(Printable.Quote($"{before}{separator}{secret}{separator}{after}"));
+                var shown = Withhold(Printable.Quote($"{before}{separator}{secret}{separator}{after}"));
 
                 // Seven characters of 43 help nobody.
                 return !Enumerable.Range(0, secret.Length - 7).Any(at => shown.Contains(secret.Substring(at, 8), System.StringComparison.Ordinal));
@@ -48,16 +48,18 @@ public sealed class PrintableTests
     [InlineData("aaaaaaaaeyJhbGciOiJub25lIn0.e30.AA")]
     [InlineData("\\u0022eyJhbGciOiJub25lIn0\\u0022")]
     public void A_JWT_is_withheld_also_where_it_is_glued_to_something(string text)
-        => Printable.Withhold(text).Should().Contain("***").And.NotContain("hbGci");
+        => Withhold(text).Should().Contain("***").And.NotContain("hbGci");
 
     [Theory]
     [InlineData("keyJob")]
     [InlineData("keyJobs.example.com")]
     [InlineData("client \"reporting-job\" sent the right secret by client_secret_basic")]
-    [InlineData("0123456789012345678901234567890123456789012345678901234567890123456789")]
-    public void What_looks_like_none_is_shown(string text) => Printable.Withhold(text).Should().Be(text);
+    [InlineData("012345678901234567890123456789012345678901234567890123456789")]
+    public void What_looks_like_none_is_shown(string text) => Withhold(text).Should().Be(text);
 
     [Fact]
     public void Withholding_twice_changes_nothing_more() => Gen.String[Gen.Char["aeyJ09-_. \"…("], 0, 120].Sample(
-        text => Printable.Withhold(Printable.Withhold(text)) == Printable.Withhold(text), iter: 20_000);
+        text => Withhold(Withhold(text)) == Withhold(text), iter: 20_000);
+
+    private static string Withhold(string text) => Printable.Withhold(text, _ => false);
 }

@@ -21,10 +21,12 @@ internal sealed class RunningProgram : IAsyncDisposable
 
     private readonly Process _process;
     private readonly ConcurrentQueue<string> _lines = new();
+    private readonly bool _isService;
 
     private RunningProgram(Process process)
     {
         _process = process;
+        _isService = process.StartInfo.FileName == Repository.Program;
         process.OutputDataReceived += (_, line) => _lines.Enqueue(line.Data ?? "");
         process.ErrorDataReceived += (_, line) => _lines.Enqueue(line.Data ?? "");
     }
@@ -147,6 +149,7 @@ internal sealed class RunningProgram : IAsyncDisposable
     /// <summary>Waits until it has ended by itself.</summary>
     public Task Ended() => _process.WaitForExitAsync().WaitAsync(s_patience);
 
+    /// <summary>Ends it, where it has not. Of the service, all that it printed is searched for what no log may hold.</summary>
     public async ValueTask DisposeAsync()
     {
         if (!_process.HasExited)
@@ -155,6 +158,10 @@ internal sealed class RunningProgram : IAsyncDisposable
         }
 
         _process.Dispose();
+        if (_isService)
+        {
+            new Canaries().MustNotBeIn("what it printed", CanaryWatch.WithoutExample(Printed));
+        }
     }
 
     private static ProcessStartInfo StartInfo(string program, IEnumerable<string> args, string? folder, (string Name, string Value)[] environment)

@@ -11,6 +11,7 @@ using Microsoft.AspNetCore.Hosting.Server;
 using Microsoft.AspNetCore.Hosting.Server.Features;
 using Microsoft.Extensions.DependencyInjection;
 using Microsoft.Extensions.Hosting;
+using Microsoft.Extensions.Logging;
 using TokenService.Administration;
 using TokenService.Storage;
 
@@ -34,6 +35,7 @@ internal sealed class RunningService : IAsyncDisposable
     };
 
     private readonly TemporaryFolder? _own;
+    private readonly CanaryWatch _canaries = new(new SocketsHttpHandler());
     private WebApplication? _app;
     private RunningProgram? _program;
     private (TimeProvider Time, ClockShift Shift)? _clock;
@@ -42,13 +44,15 @@ internal sealed class RunningService : IAsyncDisposable
     {
         _own = folder is null ? new TemporaryFolder() : null;
         Folder = folder ?? _own!;
+        Http = new HttpClient(_canaries);
     }
 
     public TemporaryFolder Folder { get; }
 
     public Uri Url => Http.BaseAddress!;
 
-    public HttpClient Http { get; } = new();
+    /// <summary>A client of it. What is sent by this as a secret, and what it gets as a token, is looked for in the log at the end.</summary>
+    public HttpClient Http { get; }
 
     public StoreWatch Store => App.Services.GetRequiredService<StoreWatch>();
 
@@ -64,7 +68,7 @@ internal sealed class RunningService : IAsyncDisposable
     {
         var service = new RunningService(folder);
         folder = service.Folder;
-        List<string> args = ["--environment=Development", $"--contentRoot={folder.Path}", "--Logging:LogLevel:Default=None"];
+        List<string> args = ["--environment=Development", $"--contentRoot={folder.Path}", .. s_runsProgram ? CanaryWatch.ConsoleSettings : CanaryWatch.Settings];
         if (declarativeFile is not null)
         {
             args.Add($"--TokenService:ApplyFile={folder.Write("clients.json", declarativeFile)}");
@@ -78,6 +82,7 @@ internal sealed class RunningService : IAsyncDisposable
         else
         {
             service._app = Program.CreateService(["--urls=http://127.0.0.1:0", .. args, .. settings], clock ?? TimeProvider.System);
+            service._app.Services.GetRequiredService<ILoggerFactory>().AddProvider(service._canaries);
             await service._app.StartAsync();
             service.Http.BaseAddress = new Uri(service._app.Services.GetRequiredService<IServer>().Features.Get<IServerAddressesFeature>()!.Addresses.First());
         }
@@ -122,6 +127,9 @@ internal sealed class RunningService : IAsyncDisposable
         return content;
     }
 
+    /// <summary>Writes a line to its log, as the service itself would.</summary>
+    public void Log(string line) => App.Services.GetRequiredService<ILoggerFactory>().CreateLogger("TokenService").Log(LogLevel.Trace, 0, line, null, (text, _) => text);
+
     public async ValueTask DisposeAsync()
     {
         Http.Dispose();
@@ -137,7 +145,14 @@ internal sealed class RunningService : IAsyncDisposable
             await _program.DisposeAsync();
         }
 
-        _own?.Dispose();
+        try
+        {
+            _canaries.Check(Folder, _program?.Printed ?? "");
+        }
+        finally
+        {
+            _own?.Dispose();
+        }
     }
 
     private async Task StartProgram(string[] args, TimeProvider? clock)

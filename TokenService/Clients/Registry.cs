@@ -1,6 +1,9 @@
 using System;
+using System.Buffers.Binary;
 using System.Collections.Generic;
+using System.Collections.Immutable;
 using System.Linq;
+using System.Text;
 using TokenService.Protocol;
 
 namespace TokenService.Clients;
@@ -19,6 +22,9 @@ public sealed class Registry
     // By issuer and sub, where all its rules for the issuer name that; and by issuer alone, under null, where one does not.
     private readonly ILookup<(string Issuer, string? Subject), Client> _workloads;
 
+    // The first eight bytes of the digest of each secret, in order; made when the first refusal asks.
+    private readonly Lazy<ulong[]> _secrets;
+
     /// <summary>Makes the snapshot. Ids, URIs, scope names and the names of issuers are unique; the store keeps them so.</summary>
     public Registry(IEnumerable<Client> clients, IEnumerable<Resource> resources, IEnumerable<TrustedIssuer>? issuers = null)
     {
@@ -29,12 +35,14 @@ public sealed class Registry
             .SelectMany(resource => resource.Scopes, (resource, scope) => (scope.Name, resource.Uri))
             .ToDictionary(pair => pair.Name, pair => pair.Uri, StringComparer.Ordinal);
         _workloads = Workloads(_clients.Values);
+        _secrets = Secrets(_clients);
     }
 
     private Registry(Dictionary<string, Client> clients, Registry before, bool workloadsChanged)
     {
         (_clients, _resources, _resourceOfScope, _issuers) = (clients, before._resources, before._resourceOfScope, before._issuers);
         _workloads = workloadsChanged ? Workloads(clients.Values) : before._workloads;
+        _secrets = Secrets(clients);
     }
 
     /// <summary>Makes the next snapshot, where only clients have changed: a hundred thousand take a millisecond or two.</summary>
@@ -69,6 +77,10 @@ public sealed class Registry
     /// <returns>The client, or <see langword="null"/> where there is none.</returns>
     public Client? FindClient(string clientId) => _clients.GetValueOrDefault(clientId);
 
+    /// <summary>Whether a text is a secret of a client, whichever that is: sent in the place of something else, it must not be shown.</summary>
+    public bool IsSecret(string text)
+        => Encoding.UTF8.GetByteCount(text) <= ClientSecret.MaxBytes && Array.BinarySearch(_secrets.Value, Beginning(ClientSecret.Digest(new Secret(text)))) >= 0;
+
     /// <summary>The resource with this URI.</summary>
     /// <returns>The resource, or <see langword="null"/> where there is none.</returns>
     public Resource? FindResource(string uri) => _resources.GetValueOrDefault(uri);
@@ -89,6 +101,11 @@ public sealed class Registry
     /// <summary>The URI of the one resource that a scope belongs to.</summary>
     /// <returns>The URI, or <see langword="null"/> where there is no such scope.</returns>
     public string? ResourceOf(string scopeName) => _resourceOfScope.GetValueOrDefault(scopeName);
+
+    private static Lazy<ulong[]> Secrets(Dictionary<string, Client> clients)
+        => new(() => [.. clients.Values.SelectMany(client => client.Secrets, (_, secret) => Beginning(secret.Hash)).Order()]);
+
+    private static ulong Beginning(ImmutableArray<byte> digest) => BinaryPrimitives.ReadUInt64BigEndian(digest.AsSpan());
 
     // A client that a former build has changed to another method still has its rules in the store.
     private static bool IsWorkload(Client client) => !client.Federation.IsEmpty && AuthenticationMethods.IsWorkload(client.AuthenticationMethod);

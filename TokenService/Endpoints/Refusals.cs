@@ -11,13 +11,15 @@ namespace TokenService.Endpoints;
 /// <summary>What happens with a refusal, the same at each endpoint that clients authenticate at: it is counted, told, kept and answered, once.</summary>
 /// <param name="limiter">Slows down failed authentications.</param>
 /// <param name="admission">Says when a refusal for too much load is answered.</param>
+/// <param name="isSecret">Whether a text is the secret of a client.</param>
 /// <param name="kept">Keeps each refusal for <c>explain</c>.</param>
 /// <param name="audit">Records each refusal; <see langword="null"/> where no record is kept.</param>
 /// <param name="telemetry">Counts them.</param>
 /// <param name="clock">The clock.</param>
 /// <param name="logger">Told of each refusal.</param>
 public sealed class Refusals(
-    FailureLimiter limiter, Admission admission, RefusalStore kept, AuditLog? audit, Telemetry telemetry, TimeProvider clock, ILogger logger)
+    FailureLimiter limiter, Admission admission, Func<string, bool> isSecret, RefusalStore kept, AuditLog? audit, Telemetry telemetry, TimeProvider clock,
+    ILogger logger)
 {
     // The longest that can be registered.
     private const int MaxClientIdLength = 256;
@@ -42,7 +44,7 @@ public sealed class Refusals(
 
     private Task AnswerOne(HttpContext http, OAuthError error, string traceId)
     {
-        error = Slowed(error, http).Withheld();
+        error = Slowed(error, http).Withheld(isSecret);
         telemetry.Refused(RequestSpans.Route(http)!, error);
         var (path, address) = (http.Request.Path, $"{http.Connection.RemoteIpAddress}");
         if (error.Code == "slow_down")

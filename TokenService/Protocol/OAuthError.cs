@@ -47,10 +47,11 @@ public sealed record OAuthError
     /// The same as it may be logged and kept: without what may be a secret or a token that was sent in the place of something else. A
     /// <c>kid</c> looks like one and is none.
     /// </summary>
-    public OAuthError Withheld() => this with
+    /// <param name="isSecret">Whether a text is the secret of a client.</param>
+    public OAuthError Withheld(Func<string, bool> isSecret) => this with
     {
-        ClientId = ClientId is null ? null : Printable.Withhold(ClientId),
-        Failed = Failed.Name == "kid" ? Failed : Failed with { Came = Printable.Withhold(Failed.Came) },
+        ClientId = ClientId is null ? null : Printable.Withhold(ClientId, isSecret),
+        Failed = Failed.Name == "kid" ? Failed : Failed with { Came = Printable.Withhold(Failed.Came, isSecret) },
     };
 
     /// <summary>The same of a token, for the operator: among several issuers, whose keys the check was made with.</summary>

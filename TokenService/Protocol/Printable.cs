@@ -20,9 +20,22 @@ public static class Printable
     // What follows the backslash.
     private const int EscapeLength = 5;
 
+    private const string Withheld = "***";
+    private const int LeastOfKey = 38;
+
+    // The least that an operator may choose, where it is not for Development alone, is 32.
+    private const int LeastOfChosen = 16;
+
     private const string Base64Url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
     private static readonly SearchValues<char> s_base64Url = SearchValues.Create(Base64Url);
+    private static readonly SearchValues<char> s_betweenWords = SearchValues.Create(" \"");
+
+    // Of a URI, or of something like credentials.
+    private static readonly SearchValues<char> s_betweenParts = SearchValues.Create(" \"/?#&=:,;@");
+    // What stands in a text for the operator is ASCII, but for the mark of what was cut off.
+    private static readonly SearchValues<char> s_betweenKeys = SearchValues.Create(" !\"#$%&'()*,.:;<=>?@[\\]^`{|}~…\r\n\t");
+    private static readonly SearchValues<char> s_hexadecimal = SearchValues.Create("0123456789ABCDEF");
     private static readonly SearchValues<char> s_jwt = SearchValues.Create(Base64Url + ".");
 
     /// <summary>
@@ -57,10 +70,26 @@ public static class Printable
     }
 
     /// <summary>
-    /// The text with <c>***</c> for each part that may be a generated secret (43 or 64 characters of base64url), the beginning of one that <see cref="Quote"/> has cut off,
-    /// or a JWT: callers send them in wrong places. In time linear to its length.
+    /// The text with <c>***</c> for each part that is, or may be, a secret, a JWT or a private key: callers send them in wrong places. In doubt it is one. In time
+    /// linear to its length.
     /// </summary>
-    public static string Withhold(string text)
+    /// <param name="text">What a caller sent, as it came or as <see cref="Quote"/> gives it.</param>
+    /// <param name="isSecret">Whether a text is somebody's secret; asked for the text itself, its words and their parts of 16 characters and more.</param>
+    public static string Withhold(string text, Func<string, bool> isSecret)
+    {
+        if (text.Contains("PRIVATE KEY", StringComparison.Ordinal) || isSecret(text))
+        {
+            return Withheld;
+        }
+
+        text = WithholdGenerated(text);
+        text = WithholdBetween(text, s_betweenKeys, static run => run.Length >= LeastOfKey && IsMixed(run));
+        text = WithholdBetween(text, s_betweenWords, word => word.Length >= LeastOfChosen && (IsCut(word) || isSecret(word.ToString())));
+        return WithholdBetween(text, s_betweenParts, part => part.Length >= LeastOfChosen && isSecret(part.ToString()));
+    }
+
+    // 43 or 64 characters of base64url as secrets are generated here, the beginning of one that Quote has cut off, or a JWT.
+    private static string WithholdGenerated(string text)
     {
         StringBuilder? shown = null;
         var (kept, at) = (0, 0);
@@ -75,13 +104,38 @@ public static class Printable
             if (isJwt || at - from is 43 or 64 || (at - from >= LeastOfSecret && text.AsSpan(at).StartsWith(Cut, StringComparison.Ordinal)))
             {
                 at = isJwt ? EndOf(text, at, s_jwt) : at;
-                (shown ??= new StringBuilder()).Append(text, kept, from - kept).Append("***");
+                (shown ??= new StringBuilder()).Append(text, kept, from - kept).Append(Withheld);
                 kept = at;
             }
         }
 
         return shown is null ? text : shown.Append(text, kept, text.Length - kept).ToString();
     }
+
+    private static string WithholdBetween(string text, SearchValues<char> separators, Func<ReadOnlySpan<char>, bool> isWithheld)
+    {
+        StringBuilder? shown = null;
+        var (kept, at) = (0, 0);
+        while (text.AsSpan(at).IndexOfAnyExcept(separators) is >= 0 and var before)
+        {
+            var start = at + before;
+            at = text.AsSpan(start).IndexOfAny(separators) is >= 0 and var length ? start + length : text.Length;
+            if (isWithheld(text.AsSpan(start, at - start)))
+            {
+                (shown ??= new StringBuilder()).Append(text, kept, start - kept).Append(Withheld);
+                kept = at;
+            }
+        }
+
+        return shown is null ? text : shown.Append(text, kept, text.Length - kept).ToString();
+    }
+
+    // As a generated secret is of which a character was lost or added, and as keys in base64 are.
+    private static bool IsMixed(ReadOnlySpan<char> run)
+        => run.ContainsAnyInRange('A', 'Z') && run.ContainsAnyInRange('a', 'z') && run.ContainsAnyInRange('0', '9');
+
+    // What Quote has shortened is no longer to be known again. A URI may be that long.
+    private static bool IsCut(ReadOnlySpan<char> word) => word.Length >= MaxLength && !word.Contains("://", StringComparison.Ordinal);
 
     // Every JWT begins so. In the middle of a word it is one only with a header before the dot, and claims behind it: "keyJob" is a name.
     private static bool IsJwt(ReadOnlySpan<char> run, ReadOnlySpan<char> rest)
@@ -91,7 +145,7 @@ public static class Printable
     }
 
     private static bool IsEscape(ReadOnlySpan<char> run)
-        => run.Length >= EscapeLength && run[0] == 'u' && !run[1..EscapeLength].ContainsAnyExcept("0123456789ABCDEF");
+        => run.Length >= EscapeLength && run[0] == 'u' && !run[1..EscapeLength].ContainsAnyExcept(s_hexadecimal);
 
     private static int EndOf(string text, int start, SearchValues<char> characters)
         => text.AsSpan(start).IndexOfAnyExcept(characters) is >= 0 and var length ? start + length : text.Length;
