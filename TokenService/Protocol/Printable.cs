@@ -23,6 +23,7 @@ public static class Printable
     private const string Base64Url = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
     private static readonly SearchValues<char> s_base64Url = SearchValues.Create(Base64Url);
+    private static readonly SearchValues<char> s_hexadecimal = SearchValues.Create("0123456789ABCDEF");
     private static readonly SearchValues<char> s_jwt = SearchValues.Create(Base64Url + ".");
 
     /// <summary>
@@ -91,7 +92,7 @@ public static class Printable
     }
 
     private static bool IsEscape(ReadOnlySpan<char> run)
-        => run.Length >= EscapeLength && run[0] == 'u' && !run[1..EscapeLength].ContainsAnyExcept("0123456789ABCDEF");
+        => run.Length >= EscapeLength && run[0] == 'u' && !run[1..EscapeLength].ContainsAnyExcept(s_hexadecimal);
 
     private static int EndOf(string text, int start, SearchValues<char> characters)
         => text.AsSpan(start).IndexOfAnyExcept(characters) is >= 0 and var length ? start + length : text.Length;
