@@ -33,6 +33,7 @@ public static class Printable
 
     // Of a URI, or of something like credentials.
     private static readonly SearchValues<char> s_betweenParts = SearchValues.Create(" \"/?#&=:,;@");
+
     // What stands in a text for the operator is ASCII, but for the mark of what was cut off.
     private static readonly SearchValues<char> s_betweenKeys = SearchValues.Create(" !\"#$%&'()*,.:;<=>?@[\\]^`{|}~…\r\n\t");
     private static readonly SearchValues<char> s_hexadecimal = SearchValues.Create("0123456789ABCDEF");
