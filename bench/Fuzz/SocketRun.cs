@@ -290,8 +290,14 @@ internal sealed class SocketRun
             // Read as leniently as anybody might.
             var text = Encoding.Latin1.GetString(bytes);
             var head = text.Split("\r\n\r\n")[0];
-            authorization = head.Split("\r\n").Where(line => line.StartsWith("Authorization:", StringComparison.OrdinalIgnoreCase)).Select(line => line[14..].Trim()).LastOrDefault();
+            authorization = Header("Authorization:");
             body = Encoding.Latin1.GetBytes(text.Length > head.Length + 4 ? text[(head.Length + 4)..] : "");
+
+            // What stands behind the body is the next request.
+            body = int.TryParse(Header("Content-Length:"), NumberStyles.None, CultureInfo.InvariantCulture, out var length) && length < body.Length ? body[..length] : body;
+
+            string? Header(string name)
+                => head.Split("\r\n").Where(line => line.StartsWith(name, StringComparison.OrdinalIgnoreCase)).Select(line => line[name.Length..].Trim()).LastOrDefault();
         }
 
         var form = QueryHelpers.ParseQuery(Encoding.UTF8.GetString(body));
