@@ -11,7 +11,8 @@ namespace TokenService.Tests.Contracts;
 [Trait("Storage", "Sqlite")]
 public sealed class FuzzTests(ITestOutputHelper output)
 {
-    private static readonly ulong s_seed = (ulong)Random.Shared.NextInt64();
+    // What lands a change goes by the change alone; the long form looks elsewhere each time.
+    private static readonly ulong s_seed = LongForm.IsOn ? (ulong)Random.Shared.NextInt64() : 1;
 
     [Fact]
     public void Whatever_is_sent_is_read_without_an_exception_and_at_once()

@@ -16,7 +16,8 @@ public sealed class FuzzedRequestTests(ITestOutputHelper output)
     [Fact]
     public async Task No_request_gets_a_5xx_hangs_or_gets_a_token_that_should_not_be()
     {
-        var seed = (ulong)Random.Shared.NextInt64();
+        // What lands a change goes by the change alone; the long form looks elsewhere each time.
+        var seed = LongForm.IsOn ? (ulong)Random.Shared.NextInt64() : 1;
         using var folder = new TemporaryFolder();
         await using var service = await RunningService.Start(folder, null, Corpus.Clients(folder.Path), "--TokenService:RateLimit:FailuresPerMinute=0");
 

@@ -9,6 +9,7 @@ using System.Linq;
 using System.Net;
 using System.Text;
 using System.Text.Json;
+using System.Text.RegularExpressions;
 using System.Threading;
 using System.Threading.Tasks;
 using Microsoft.AspNetCore.WebUtilities;
@@ -27,6 +28,9 @@ internal sealed class SocketRun
 {
     private const int Connections = 6;
     private const int Rounds = 3;
+
+    // A line may end without its carriage return (RFC 9112 §2.2).
+    private static readonly Regex s_endOfHead = new("\n\r?\n", RegexOptions.CultureInvariant);
 
     private static readonly TimeSpan s_longest = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
@@ -289,15 +293,16 @@ internal sealed class SocketRun
         {
             // Read as leniently as anybody might.
             var text = Encoding.Latin1.GetString(bytes);
-            var head = text.Split("\r\n\r\n")[0];
+            var end = s_endOfHead.Match(text);
+            var head = end.Success ? text[..end.Index] : text;
             authorization = Header("Authorization:");
-            body = Encoding.Latin1.GetBytes(text.Length > head.Length + 4 ? text[(head.Length + 4)..] : "");
+            body = Encoding.Latin1.GetBytes(end.Success ? text[(end.Index + end.Length)..] : "");
 
             // What stands behind the body is the next request.
             body = int.TryParse(Header("Content-Length:"), NumberStyles.None, CultureInfo.InvariantCulture, out var length) && length < body.Length ? body[..length] : body;
 
             string? Header(string name)
-                => head.Split("\r\n").Where(line => line.StartsWith(name, StringComparison.OrdinalIgnoreCase)).Select(line => line[name.Length..].Trim()).LastOrDefault();
+                => head.Split('\n').Where(line => line.StartsWith(name, StringComparison.OrdinalIgnoreCase)).Select(line => line[name.Length..].Trim()).LastOrDefault();
         }
 
         var form = QueryHelpers.ParseQuery(Encoding.UTF8.GetString(body));
