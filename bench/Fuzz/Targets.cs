@@ -291,7 +291,7 @@ internal sealed class Targets : IDisposable
     {
         var text = Encoding.UTF8.GetString(input);
         Must(IsPrintable(Printable.Quote(text)) && IsPrintable(Printable.Escape(text, 256)) && Printable.Escape(text, 256).Length <= 6 * 256, "a text that cannot be printed");
-        Must(!Printable.Withhold($"{text} eyJhbGciOiJub25lIn0.e30.").Contains("eyJhbGciOiJub25lIn0", StringComparison.Ordinal), "a JWT that is shown");
+        Must(!Printable.Withhold($"{text} eyJ0eXAiOiJKV1QifQ.e30.").Contains("eyJ0eXAiOiJKV1QifQ", StringComparison.Ordinal), "a JWT that is shown");
         _ = AuditLine.Read(input);
         _ = NetworkRules.IsKeyAddress(text);
         var id = SpiffeId.TrustDomainOf(text) is not null | SpiffeId.TrustDomainOfRegistered(text) is not null;
