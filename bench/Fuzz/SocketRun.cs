@@ -291,7 +291,12 @@ internal sealed class SocketRun
             var text = Encoding.Latin1.GetString(bytes);
             var head = text.Split("\r\n\r\n")[0];
             authorization = head.Split("\r\n").Where(line => line.StartsWith("Authorization:", StringComparison.OrdinalIgnoreCase)).Select(line => line[14..].Trim()).LastOrDefault();
-            body = Encoding.Latin1.GetBytes(text.Length > head.Length + 4 ? text[(head.Length + 4)..] : "");
+            var rest = text.Length > head.Length + 4 ? text[(head.Length + 4)..] : "";
+            var announced = head.Split("\r\n").FirstOrDefault(line => line.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase));
+
+            // What comes behind the body is none of this request.
+            var length = int.TryParse(announced?.AsSpan(15).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var said) ? Math.Min(said, rest.Length) : rest.Length;
+            body = Encoding.Latin1.GetBytes(rest[..length]);
         }
 
         var form = QueryHelpers.ParseQuery(Encoding.UTF8.GetString(body));
