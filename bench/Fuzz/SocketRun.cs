@@ -295,7 +295,7 @@ internal sealed class SocketRun
             var announced = head.Split("\r\n").FirstOrDefault(line => line.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase));
 
             // What comes behind the body is none of this request.
-            var length = int.TryParse(announced?.AsSpan(15).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var said) ? Math.Min(said, rest.Length) : rest.Length;
+            var length = int.TryParse(announced?[15..].Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var said) ? Math.Min(said, rest.Length) : rest.Length;
             body = Encoding.Latin1.GetBytes(rest[..length]);
         }
 
