@@ -458,7 +458,8 @@ internal sealed class SocketRun
     private static Request Asserting(string assertion) => Post(
         "/oauth2/token",
         $"grant_type=client_credentials&client_assertion_type={WebUtility.UrlEncode("urn:ietf:params:oauth:client-assertion-type:jwt-bearer")}&client_assertion={WebUtility.UrlEncode(assertion)}")
-        with { Assertion = assertion };
+        with
+    { Assertion = assertion };
 
     private static Request Proving(string proof)
         => Basic("bound-job", "/oauth2/token", "grant_type=client_credentials").With("DPoP", proof) with { Proof = proof };
