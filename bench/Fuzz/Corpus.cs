@@ -19,7 +19,7 @@ internal static partial class Corpus
     public const string Issuer = "https://auth.example.com";
 
     /// <summary>The secret that <c>mac-job</c> signs with.</summary>
-    public const string MacSecret = "mac-secret-0123456789abcdef0123456789-0123456789abcdef0123456789ab";
+    public const string MacSecret = "mac-phrase-0123456789abcdef0123456789-0123456789abcdef0123456789ab";
 
     /// <summary>The RSA key of all clients that have one: <c>kid</c> 1 of <c>key-job</c>.</summary>
     public static RSA Rsa { get; } = ReadRsa();

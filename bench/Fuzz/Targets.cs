@@ -414,12 +414,12 @@ internal static class KnownSecrets
     /// <summary>Each client with its secret and method.</summary>
     public static readonly ImmutableDictionary<string, (string Secret, string Method)> All = new Dictionary<string, (string, string)>
     {
-        ["basic-job"] = ("basic-secret-0123456789abcdef0123456789", "client_secret_basic"),
+        ["basic-job"] = ("basic-phrase-0123456789abcdef0123456789", "client_secret_basic"),
         ["a b:c%"] = ("odd+secret%41 &=~-0123456789abcdef0123456789", "client_secret_post"),
-        ["post-job"] = ("post-secret-0123456789abcdef0123456789", "client_secret_post"),
-        ["bound-job"] = ("bound-secret-0123456789abcdef0123456789", "client_secret_basic"),
-        ["exchange-job"] = ("exch-secret-0123456789abcdef0123456789", "client_secret_basic"),
-        ["intro-job"] = ("intr-secret-0123456789abcdef0123456789", "client_secret_basic"),
+        ["post-job"] = ("post-phrase-0123456789abcdef0123456789", "client_secret_post"),
+        ["bound-job"] = ("bound-phrase-0123456789abcdef0123456789", "client_secret_basic"),
+        ["exchange-job"] = ("exch-phrase-0123456789abcdef0123456789", "client_secret_basic"),
+        ["intro-job"] = ("intr-phrase-0123456789abcdef0123456789", "client_secret_basic"),
     }.ToImmutableDictionary();
 
     /// <summary>Whether a client was right to be taken for this one.</summary>

@@ -12,24 +12,24 @@ namespace Fuzz;
 /// <summary>Measures whether the time of an answer tells which clients there are: four requests of equal length, all refused, in turn over one connection.</summary>
 internal static partial class Timing
 {
-    private const string Wrong = "wrong-secret-0123456789abcdef0123456789";
+    private const string Wrong = "wrong-phrase-0123456789abcdef0123456789";
 
     // Ids and secrets of equal length each: nothing that is sent takes longer.
     private static readonly (string Class, string Id, string Secret)[] s_classes =
     [
         ("unknown client", "absent-job", Wrong),
         ("wrong secret", "known-job1", Wrong),
-        ("right secret, wrong method", "method-job", "right-secret-0123456789abcdef0123456789"),
-        ("disabled client", "closed-job", "right-secret-0123456789abcdef0123456789"),
+        ("right secret, wrong method", "method-job", "right-phrase-0123456789abcdef0123456789"),
+        ("disabled client", "closed-job", "right-phrase-0123456789abcdef0123456789"),
     ];
 
     /// <summary>The clients.</summary>
     public const string Clients = """
         { "resources": [ { "resource": "urn:a", "scopes": [ { "name": "a" } ] } ],
           "clients": [
-            { "client_id": "known-job1", "client_secret": "known-secret-0123456789abcdef0123456789", "scope": "a" },
-            { "client_id": "method-job", "client_secret": "right-secret-0123456789abcdef0123456789", "scope": "a", "token_endpoint_auth_method": "client_secret_post" },
-            { "client_id": "closed-job", "client_secret": "right-secret-0123456789abcdef0123456789", "scope": "a" } ] }
+            { "client_id": "known-job1", "client_secret": "known-phrase-0123456789abcdef0123456789", "scope": "a" },
+            { "client_id": "method-job", "client_secret": "right-phrase-0123456789abcdef0123456789", "scope": "a", "token_endpoint_auth_method": "client_secret_post" },
+            { "client_id": "closed-job", "client_secret": "right-phrase-0123456789abcdef0123456789", "scope": "a" } ] }
         """;
 
     /// <summary>The client that is switched off.</summary>
