@@ -84,9 +84,9 @@ public static class Printable
         }
 
         text = WithholdGenerated(text);
-        text = WithholdBetween(text, s_betweenKeys, static run => run.Length >= LeastOfKey && IsMixed(run));
-        text = WithholdBetween(text, s_betweenWords, word => word.Length >= LeastOfChosen && (IsCut(word) || isSecret(word.ToString())));
-        return WithholdBetween(text, s_betweenParts, part => part.Length >= LeastOfChosen && isSecret(part.ToString()));
+        text = WithholdBetween(text, s_betweenKeys, static (run, _) => run.Length >= LeastOfKey && IsMixed(run));
+        text = WithholdBetween(text, s_betweenWords, (word, rest) => word.Length >= LeastOfChosen && (IsCut(word, rest) || isSecret(word.ToString())));
+        return WithholdBetween(text, s_betweenParts, (part, _) => part.Length >= LeastOfChosen && isSecret(part.ToString()));
     }
 
     // 43 or 64 characters of base64url as secrets are generated here, the beginning of one that Quote has cut off, or a JWT.
@@ -113,7 +113,7 @@ public static class Printable
         return shown is null ? text : shown.Append(text, kept, text.Length - kept).ToString();
     }
 
-    private static string WithholdBetween(string text, SearchValues<char> separators, Func<ReadOnlySpan<char>, bool> isWithheld)
+    private static string WithholdBetween(string text, SearchValues<char> separators, Func<ReadOnlySpan<char>, ReadOnlySpan<char>, bool> isWithheld)
     {
         StringBuilder? shown = null;
         var (kept, at) = (0, 0);
@@ -121,7 +121,7 @@ public static class Printable
         {
             var start = at + before;
             at = text.AsSpan(start).IndexOfAny(separators) is >= 0 and var length ? start + length : text.Length;
-            if (isWithheld(text.AsSpan(start, at - start)))
+            if (isWithheld(text.AsSpan(start, at - start), text.AsSpan(at)))
             {
                 (shown ??= new StringBuilder()).Append(text, kept, start - kept).Append(Withheld);
                 kept = at;
@@ -136,7 +136,8 @@ public static class Printable
         => run.ContainsAnyInRange('A', 'Z') && run.ContainsAnyInRange('a', 'z') && run.ContainsAnyInRange('0', '9');
 
     // What Quote has shortened is no longer to be known again. A URI may be that long.
-    private static bool IsCut(ReadOnlySpan<char> word) => word.Length >= MaxLength && !word.Contains("://", StringComparison.Ordinal);
+    private static bool IsCut(ReadOnlySpan<char> word, ReadOnlySpan<char> rest)
+        => rest.StartsWith(Cut, StringComparison.Ordinal) && word.Length >= MaxLength && !word.Contains("://", StringComparison.Ordinal);
 
     // Every JWT begins so. In the middle of a word it is one only with a header before the dot, and claims behind it: "keyJob" is a name.
     private static bool IsJwt(ReadOnlySpan<char> run, ReadOnlySpan<char> rest)
