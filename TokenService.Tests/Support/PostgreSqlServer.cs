@@ -64,6 +64,22 @@ internal sealed class PostgreSqlServer : IAsyncDisposable
         return standby;
     }
 
+    /// <summary>The same, and nothing is committed here any more that it does not have.</summary>
+    public async Task<PostgreSqlServer> StartSynchronousStandby()
+    {
+        var standby = await StartStandby();
+        await Execute("ALTER SYSTEM SET synchronous_standby_names = '*'");
+        await Execute("SELECT pg_reload_conf()");
+        for (var i = 0; i < 500 && await Scalar("SELECT sync_state FROM pg_stat_replication") is not "sync"; i++)
+        {
+            await Task.Delay(20);
+        }
+
+        (await Scalar("SHOW synchronous_standby_names")).Should().Be("*");
+        (await Scalar("SELECT sync_state FROM pg_stat_replication")).Should().Be("sync");
+        return standby;
+    }
+
     /// <summary>Makes an empty database.</summary>
     public async Task<string> CreateDatabase(string name)
     {
@@ -83,6 +99,41 @@ internal sealed class PostgreSqlServer : IAsyncDisposable
         await connection.OpenAsync();
         await using var command = new NpgsqlCommand(sql, connection) { CommandTimeout = 60 };
         await command.ExecuteNonQueryAsync();
+    }
+
+    /// <summary>The first value of the first row, as text.</summary>
+    public async Task<string?> Scalar(string sql)
+    {
+        await using var connection = new NpgsqlConnection($"{ConnectionString("postgres")};Pooling=false");
+        await connection.OpenAsync();
+        await using var command = new NpgsqlCommand(sql, connection);
+        return (await command.ExecuteScalarAsync())?.ToString();
+    }
+
+    /// <summary>Ends the sessions of a role, and takes all that the server has for those that are not superusers, until there are none left.</summary>
+    /// <param name="role">Who loses its sessions.</param>
+    /// <param name="connectionString">Of another role, on this server.</param>
+    /// <param name="taken">Gets the connections, which are the caller's to close.</param>
+    public async Task TakeAllConnections(string role, string connectionString, List<NpgsqlConnection> taken)
+    {
+        do
+        {
+            await Execute($"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{role}'");
+            try
+            {
+                while (true)
+                {
+                    var connection = new NpgsqlConnection($"{connectionString};Pooling=false");
+                    await connection.OpenAsync();
+                    taken.Add(connection);
+                }
+            }
+            catch (PostgresException fault) when (fault.SqlState == PostgresErrorCodes.TooManyConnections)
+            {
+                // All but those for superusers.
+            }
+        }
+        while (await Scalar($"SELECT COUNT(*) FROM pg_stat_activity WHERE usename = '{role}'") is not "0");
     }
 
     public Task Start() => Run("pg_ctl", "-D", Data, "-l", Path.Combine(Folder, "log"), "-w", "-t", "60", "start");
