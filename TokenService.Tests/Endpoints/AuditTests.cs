@@ -3,7 +3,9 @@ using System.Buffers;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using System.Net;
 using System.Net.Http;
+using System.Net.Sockets;
 using System.Text;
 using System.Threading.Tasks;
 using FluentAssertions;
@@ -164,6 +166,50 @@ public sealed class AuditTests : IDisposable
         (start.Text("event"), start.GetProperty("torn_bytes").GetInt64(), start.GetProperty("seq").GetInt64(), start.Text("prev"))
             .Should().Be(("start", 16, before.Count + 1, before[^1].Text("hash")));
         (await Verify("--complete")).ExitCode.Should().Be(0);
+    }
+
+    [Fact]
+    [Trait("Host", "OwnProgram")]
+    public async Task A_start_that_fails_leaves_the_unfinished_line_for_the_next_one_to_tell_of()
+    {
+        await using (await Start())
+        {
+        }
+
+        File.AppendAllText(Log, "{\"audit\":1,\"seq\"");
+        var before = File.ReadAllText(Log);
+        using var taken = new TcpListener(IPAddress.Loopback, 0);
+        taken.Start();
+        var failed = await Cli().Run($"--urls=http://{taken.LocalEndpoint}", "--TokenService:Issuer=http://127.0.0.1:5080", $"--TokenService:Audit:File={Log}");
+        failed.ExitCode.Should().Be(1);
+        failed.Error.Should().Contain("cannot listen");
+        File.ReadAllText(Log).Should().Be(before);
+
+        await using (await Start())
+        {
+        }
+
+        (await AuditRecords.Find(Log, "start")).GetProperty("torn_bytes").GetInt64().Should().Be(16);
+        (await Verify("--complete")).ExitCode.Should().Be(0);
+    }
+
+    [Theory]
+    [InlineData("{ \"clients\": [] }")]
+    [InlineData("{\n  \"clients\": []\n}")]
+    [InlineData("{\n  \"clients\": []\n}\n")]
+    [InlineData("SQLite format 3\0\u0010\n\u0001\u0001\0@ \0\0")]
+    [InlineData("{\"audit\":1,\"seq\":1}\nand then something else")]
+    [Trait("Host", "OwnProgram")]
+    public async Task A_file_that_is_something_else_stops_the_start_with_one_line_and_stays_as_it_is(string content)
+    {
+        var file = _folder.Write("other", content);
+
+        var refused = await Cli().Run("--urls=http://127.0.0.1:0", "--TokenService:Issuer=http://127.0.0.1:5080", $"--TokenService:Audit:File={file}");
+
+        refused.ExitCode.Should().Be(1);
+        refused.Error.TrimEnd().Should().Be(
+            $"TokenService:Audit:File is \"{file}\"; accepted: a file that can be written, and that no other process writes: there is something in it that is no audit log");
+        File.ReadAllText(file).Should().Be(content);
     }
 
     [Fact]
