@@ -121,7 +121,7 @@ public sealed class AuditFile : IAuditOutput
         var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.ReadWrite | FileShare.Delete };
         if (!OperatingSystem.IsWindows())
         {
-            // Whoever ships it elsewhere reads it by the group.
+            // Whoever ships it elsewhere may read it by the group, where the umask of the process lets the group.
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead;
         }
 
