@@ -10,6 +10,7 @@ using System.Text;
 using System.Threading.Tasks;
 using FluentAssertions;
 using TokenService.Operations;
+using TokenService.Tests.Operations;
 using TokenService.Tests.Support;
 using Xunit;
 
@@ -210,6 +211,21 @@ public sealed class AuditTests : IDisposable
         refused.Error.TrimEnd().Should().Be(
             $"TokenService:Audit:File is \"{file}\"; accepted: a file that can be written, and that no other process writes: there is something in it that is no audit log");
         File.ReadAllText(file).Should().Be(content);
+    }
+
+    [Fact]
+    public async Task A_start_is_recorded_with_each_setting_but_the_connection_string()
+    {
+        var management = $"http://127.0.0.1:{RunningProgram.FreePort()}";
+        await using var service = await RunningService.Start(
+            _folder, null, Sample.File, $"--TokenService:Audit:File={Log}", $"--TokenService:Management:Url={management}", "--TokenService:Mtls:Enabled=true",
+            "--TokenService:Mtls:Url=https://mtls.example.com");
+
+        var settings = (await AuditRecords.Find(Log, "start")).GetProperty("settings");
+
+        settings.EnumerateObject().Select(setting => setting.Name).Should().Contain(SettingsTests.Keys()).And.OnlyHaveUniqueItems();
+        (settings.Text("Audit:File"), settings.Text("Management:Url"), settings.Text("Mtls:Enabled"), settings.Text("Mtls:Url"), settings.Text("Mtls:ClientCaFile"))
+            .Should().Be((Log, management, "true", "https://mtls.example.com", null));
     }
 
     [Fact]
