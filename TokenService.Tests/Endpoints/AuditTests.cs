@@ -7,6 +7,7 @@ using System.Net;
 using System.Net.Http;
 using System.Net.Sockets;
 using System.Text;
+using System.Text.Json;
 using System.Threading.Tasks;
 using FluentAssertions;
 using TokenService.Operations;
@@ -226,6 +227,48 @@ public sealed class AuditTests : IDisposable
         settings.EnumerateObject().Select(setting => setting.Name).Should().Contain(SettingsTests.Keys()).And.OnlyHaveUniqueItems();
         (settings.Text("Audit:File"), settings.Text("Management:Url"), settings.Text("Mtls:Enabled"), settings.Text("Mtls:Url"), settings.Text("Mtls:ClientCaFile"))
             .Should().Be((Log, management, "true", "https://mtls.example.com", null));
+    }
+
+    [Fact]
+    public async Task A_refusal_says_who_asked_for_what()
+    {
+        await using var service = await Start();
+
+        (await service.Token($"{Grant}&scope=catalog.read+orders.read&resource={Sample.CatalogUri}&resource=urn:other", TokenQueries.Job)).Error.Should().Be("invalid_scope");
+        var refused = await Refusal("invalid_scope");
+        (refused.Text("client_id"), refused.Text("method"), refused.Text("grant_type"), refused.Text("scope"))
+            .Should().Be((Sample.Job, "client_secret_basic", "client_credentials", "catalog.read orders.read"));
+        refused.Text("credential").Should().MatchRegex("^secret:[0-9a-f]{12}$");
+        Resources(refused).Should().Equal(Sample.CatalogUri, "urn:other");
+
+        (await service.Token($"{Grant}&scope=catalog.read", $"{Sample.Job}:wrong")).Error.Should().Be("invalid_client");
+        refused = await Refusal("invalid_client");
+        (refused.Text("method"), refused.Text("credential"), refused.Text("grant_type"), refused.Text("scope"))
+            .Should().Be((null, null, "client_credentials", "catalog.read"), "it has not proved itself");
+
+        (await service.Token("scope=catalog.read", TokenQueries.Job)).Error.Should().Be("invalid_request");
+        (await Refusal("invalid_request")).Text("scope").Should().Be("catalog.read");
+
+        (await service.Introspect("x", TokenQueries.Job)).Status.Should().Be(403);
+        refused = await AuditRecords.Find(Log, "introspection_refused");
+        (refused.Text("client_id"), refused.Text("method"), refused.Text("credential") is not null).Should().Be((Sample.Job, "client_secret_basic", true));
+    }
+
+    [Fact]
+    public async Task What_a_refused_request_asked_for_is_recorded_shortened_and_without_what_may_be_a_secret()
+    {
+        await using var service = await Start();
+        var many = string.Join('+', Enumerable.Repeat("nothing", 40));
+        var targets = string.Concat(Enumerable.Range(1, 6).Select(i => $"&resource=urn:other:{i}"));
+
+        (await service.Token($"{Grant}&scope={many}", TokenQueries.Job)).Error.Should().Be("invalid_scope");
+        (await Refusal("invalid_scope")).Text("scope").Should().Be(string.Join(' ', Enumerable.Repeat("nothing", 32)) + "… (319 characters)");
+        (await service.Token($"{Grant}{targets}", TokenQueries.Job)).Error.Should().Be("invalid_target");
+        Resources(await Refusal("invalid_target")).Should().Equal("urn:other:1", "urn:other:2", "urn:other:3", "urn:other:4", "… (6 resources)");
+        (await service.Token($"grant_type={Sample.JobSecret}&scope=catalog.read+{Sample.JobSecret}&resource=https://x.example.com/?key={Sample.JobSecret}", TokenQueries.Job))
+            .Error.Should().Be("unsupported_grant_type");
+        var refused = await Refusal("unsupported_grant_type");
+        (refused.Text("grant_type"), refused.Text("scope"), Resources(refused).Single()).Should().Be(("***", "***", "***"));
     }
 
     [Fact]
@@ -490,6 +533,10 @@ public sealed class AuditTests : IDisposable
             text.Should().NotContain(canary);
         }
     }
+
+    private Task<JsonElement> Refusal(string outcome) => AuditRecords.Find(Log, "token_refused", record => record.Text("outcome") == outcome);
+
+    private static IEnumerable<string?> Resources(JsonElement record) => record.GetProperty("resource").EnumerateArray().Select(uri => uri.GetString());
 
     private static async Task<Answer> Until(RunningService service, int status)
     {

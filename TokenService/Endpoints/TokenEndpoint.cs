@@ -71,7 +71,8 @@ public sealed class TokenEndpoint(
 
         using (taken)
         {
-            return await Decide(taken, http);
+            var decided = await Decide(taken, http);
+            return decided.Refused(out error, out _) ? taken.Refuse(error) : decided;
         }
     }
 
