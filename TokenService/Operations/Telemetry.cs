@@ -16,9 +16,18 @@ namespace TokenService.Operations;
 /// <param name="UsedAssertions">How many used assertions the store remembers.</param>
 /// <param name="Staleness">How long ago the store gave what requests go by.</param>
 /// <param name="Waiting">How many requests wait for their turn.</param>
+/// <param name="AuditRecords">How many records of the audit log were written, and how many are lost.</param>
+/// <param name="AuditStaleness">For how long the audit log could not be written.</param>
 /// <param name="Clock">Says how old the keys are.</param>
 public sealed record Observed(
-    Func<int> Clients, Func<DateTimeOffset, IEnumerable<ScheduledKey>> Keys, Func<long> UsedAssertions, Func<TimeSpan> Staleness, Func<int> Waiting, TimeProvider Clock);
+    Func<int> Clients,
+    Func<DateTimeOffset, IEnumerable<ScheduledKey>> Keys,
+    Func<long> UsedAssertions,
+    Func<TimeSpan> Staleness,
+    Func<int> Waiting,
+    Func<(long Written, long Lost)> AuditRecords,
+    Func<TimeSpan> AuditStaleness,
+    TimeProvider Clock);
 
 /// <summary>
 /// Every metric and every span that the service makes itself, named after the semantic conventions of OpenTelemetry where they have a name for it.
@@ -108,12 +117,24 @@ public sealed class Telemetry : IDisposable
         _meter.CreateObservableGauge(
             "tokenservice.store.staleness", () => Math.Max(0, observed.Staleness().TotalSeconds), "s",
             "How long ago the store gave the clients, resources and keys that requests go by.");
+
+        // Both from the start: what a series begins with is no increase, and the first record that is lost must be one.
+        _meter.CreateObservableCounter(
+            "tokenservice.audit.records", AuditRecords, "{record}", "Records of the audit log that were written, or are lost.");
+        _meter.CreateObservableGauge(
+            "tokenservice.audit.staleness", () => Math.Max(0, observed.AuditStaleness().TotalSeconds), "s", "For how long the audit log could not be written.");
         _meter.CreateObservableUpDownCounter("tokenservice.signing_keys", () => ByState(keys => keys.LongCount()), "{key}", "Signing keys.");
         _meter.CreateObservableGauge(
             "tokenservice.signing_key.age",
             () => ByState(keys => Math.Max(0, (observed.Clock.GetUtcNow() - keys.Min(key => key.Key.CreatedAt)).TotalSeconds)),
             "s",
             "How long ago the oldest signing key was made.");
+
+        IEnumerable<Measurement<long>> AuditRecords()
+        {
+            var (written, lost) = observed.AuditRecords();
+            return [new(written), new(lost, Attribute(ErrorType, "queue_full"))];
+        }
 
         IEnumerable<Measurement<T>> ByState<T>(Func<IEnumerable<ScheduledKey>, T> measure)
             where T : struct
