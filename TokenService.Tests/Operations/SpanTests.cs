@@ -10,7 +10,7 @@ using Xunit;
 
 namespace TokenService.Tests.Operations;
 
-/// <summary>Which spans the program sends, in a process of its own.</summary>
+/// <summary>Which spans the program sends, and what they call an error, in a process of its own.</summary>
 [Trait("Host", "OwnProgram")]
 public sealed class SpanTests : IDisposable
 {
@@ -42,6 +42,32 @@ public sealed class SpanTests : IDisposable
         }
 
         receiver.Spans.Select(span => span.TraceId).Distinct().Should().Equal("00000000000000010123456789abcdef");
+    }
+
+    [Fact]
+    public async Task What_a_caller_sent_wrong_is_no_error_of_the_span_and_what_the_service_fails_in_is()
+    {
+        var folder = Directory.CreateDirectory(_folder.File("audit")).FullName;
+        await using var receiver = await OtlpReceiver.Start();
+        var (program, url) = await Start(receiver, [], $"--TokenService:Audit:File={Path.Combine(folder, "audit.log")}", "--TokenService:Audit:OnFailure=refuse");
+        await using (program)
+        {
+            (await TokenQueries.Post(url, "/oauth2/token", Grant, $"{Sample.Job}:wrong")).Status.Should().Be(401);
+            Directory.Delete(folder, recursive: true);
+            for (var status = 200; status == 200;)
+            {
+                status = (await TokenQueries.Post(url, "/oauth2/token", Grant, TokenQueries.Job)).Status;
+            }
+
+            await program.Stop();
+        }
+
+        var requests = receiver.Spans.Where(span => span.Name == "POST /oauth2/token").ToList();
+        requests.Single(span => span.Attributes["http.response.status_code"] == "401").Attributes
+            .Should().Contain("oauth.error", "invalid_client").And.Contain("tokenservice.check", "client_secret").And.NotContainKey("error.type");
+        requests.Single(span => span.Attributes["http.response.status_code"] == "503").Attributes
+            .Should().Contain("oauth.error", "temporarily_unavailable").And.Contain("tokenservice.check", "audit").And.Contain("error.type", "temporarily_unavailable");
+        requests.First(span => span.Attributes["http.response.status_code"] == "200").Attributes.Should().NotContainKeys("oauth.error", "error.type");
     }
 
     private async Task<(RunningProgram Program, Uri Url)> Start(OtlpReceiver receiver, (string Name, string Value)[] variables, params string[] settings)

@@ -3,6 +3,7 @@ using System.Collections.Frozen;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using System.Globalization;
 using System.Linq;
 using System.Threading;
 using TokenService.Keys;
@@ -44,6 +45,7 @@ public sealed class Telemetry : IDisposable
 
     private const string Route = "http.route";
     private const string ErrorType = "error.type";
+    private const string Error = "oauth.error";
     private const string Check = "tokenservice.check";
     private const string KeyState = "tokenservice.signing_key.state";
 
@@ -169,7 +171,7 @@ public sealed class Telemetry : IDisposable
 
         if (Activity.Current is { IsAllDataRequested: true } span && span.Source == _spans)
         {
-            span.SetTag(ErrorType, error.Code).SetTag(Check, Known(error.Failed.Name));
+            span.SetTag(Error, error.Code).SetTag(Check, Known(error.Failed.Name));
         }
     }
 
@@ -205,6 +207,18 @@ public sealed class Telemetry : IDisposable
         var known = method is "GET" or "HEAD" or "POST" or "PUT" or "DELETE" or "OPTIONS" or "PATCH" or "CONNECT" or "TRACE";
         return _spans.StartActivity($"{(known ? method : "HTTP")} {route}", ActivityKind.Server, caller)
             ?.SetTag("http.request.method", known ? method : Other).SetTag(Route, route);
+    }
+
+    /// <summary>A request was answered: by the conventions, one that the caller sent wrong (4xx) is no fault of the span's, and one that the service fails in is.</summary>
+    /// <param name="span">The span of <see cref="Request"/>.</param>
+    /// <param name="status">The HTTP status.</param>
+    public static void End(Activity span, int status)
+    {
+        span.SetTag("http.response.status_code", status);
+        if (status >= 500)
+        {
+            span.SetTag(ErrorType, span.GetTagItem(Error) ?? status.ToString(CultureInfo.InvariantCulture)).SetStatus(ActivityStatusCode.Error);
+        }
     }
 
     /// <summary>A transaction of the store has ended.</summary>
