@@ -163,7 +163,14 @@ public static class Program
             new FailureLimiter(settings.FailuresPerMinute, clock), admission, text => watch.Current.Registry.IsSecret(text), kept, audit, telemetry, clock, logger);
         store.Tell(telemetry.StoreUsed);
         telemetry.Observe(new(
-            () => watch.Current.Registry.Clients.Count, now => watch.Current.Keys.Schedule.At(now), replay.Count, () => watch.Staleness, () => admission.Waiting, clock));
+            () => watch.Current.Registry.Clients.Count,
+            now => watch.Current.Keys.Schedule.At(now),
+            replay.Count,
+            () => watch.Staleness,
+            () => admission.Waiting,
+            () => (audit?.Written ?? 0, audit?.Lost ?? 0),
+            () => audit?.Staleness ?? TimeSpan.Zero,
+            clock));
 
         shown = activity is null ? null : new(
             watch, liveness, () => issuer.Value, () => uses.Read(), store.LastRefusals, store.FindRefusals, activity, settings.KeyRotation, settings.Development, clock);

@@ -143,7 +143,7 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
         "--TokenService:ForwardedHeaders:KnownProxies=127.0.0.1", $"--TokenService:Management:Url=http://127.0.0.1:{_ports.Management}",
         "--TokenService:RateLimit:FailuresPerMinute=400", "--Logging:LogLevel:Default=Trace", "--Logging:Console:LogLevel:Default=Trace",
         "--Logging:Console:LogLevel:Microsoft.AspNetCore=Trace", "--Logging:Console:LogLevel:Microsoft.AspNetCore.Hosting.Diagnostics=Trace",
-        "--Logging:Console:LogLevel:Microsoft.AspNetCore.Server.Kestrel.BadRequests=Trace");
+        "--Logging:Console:LogLevel:Microsoft.AspNetCore.Server.Kestrel.BadRequests=Trace", "--Logging:Console:LogLevel:Microsoft.AspNetCore.Routing=Trace");
 
     // The right secret and one that nearly fits, by each method, at each endpoint.
     private async Task SecretsInTheirPlace(string generated, string rotated)

@@ -50,6 +50,15 @@ public sealed class DeployTests
     }
 
     [Fact]
+    public void The_unit_may_write_the_audit_log_where_its_page_puts_it()
+    {
+        var file = Regex.Match(File.ReadAllText(Repository.File("docs", "audit.md")), "\"File\": \"([^\"]+)\"").Groups[1].Value;
+
+        Path.GetDirectoryName(file).Should().Be($"/var/log/{Line(Unit, "LogsDirectory")}");
+        Line(Unit, "LogsDirectoryMode").Should().Be("0750", "it says who asked for what");
+    }
+
+    [Fact]
     public void The_unit_gives_the_program_the_time_to_stop_and_the_descriptors_for_all_connections()
     {
         Number(Line(Unit, "TimeoutStopSec")).Should().BeGreaterThan(5);

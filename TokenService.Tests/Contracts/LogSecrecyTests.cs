@@ -257,6 +257,24 @@ public sealed class LogSecrecyTests
         program.Printed.Should().NotContain("\"LogLevel\":\"Error\"").And.NotContain("\"LogLevel\":\"Warning\"").And.NotContain("   at ");
     }
 
+    [Theory]
+    [InlineData("Microsoft.AspNetCore.Routing")]
+    [InlineData("microsoft.aspnetcore.routing.matching.DfaMatcher")]
+    [InlineData("Microsoft.*.Routing.Matching.DfaMatcher")]
+    public async Task No_setting_for_a_narrower_category_has_the_framework_log_the_path(string category)
+    {
+        using var folder = new TemporaryFolder();
+        var port = RunningProgram.FreePort();
+        await using var program = await new Cli(folder).Serve(port, $"--Logging:Console:LogLevel:{category}=Trace");
+
+        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{port}") };
+        using var lost = await http.PostAsync("/oauth2/token/canary-in-path", RunningService.Form("grant_type=client_credentials"));
+        using var last = await http.PostAsync("/oauth2/token", RunningService.Form("client_id=the-last-one&grant_type=x"));
+        lost.StatusCode.Should().Be(System.Net.HttpStatusCode.NotFound);
+        await program.Prints("the-last-one");
+        program.Printed.Should().NotContain("canary-in-path");
+    }
+
     [Fact]
     public async Task What_a_caller_sent_cannot_forge_a_log_line()
     {

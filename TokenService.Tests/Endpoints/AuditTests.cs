@@ -3,11 +3,15 @@ using System.Buffers;
 using System.Collections.Generic;
 using System.IO;
 using System.Linq;
+using System.Net;
 using System.Net.Http;
+using System.Net.Sockets;
 using System.Text;
+using System.Text.Json;
 using System.Threading.Tasks;
 using FluentAssertions;
 using TokenService.Operations;
+using TokenService.Tests.Operations;
 using TokenService.Tests.Support;
 using Xunit;
 
@@ -164,6 +168,107 @@ public sealed class AuditTests : IDisposable
         (start.Text("event"), start.GetProperty("torn_bytes").GetInt64(), start.GetProperty("seq").GetInt64(), start.Text("prev"))
             .Should().Be(("start", 16, before.Count + 1, before[^1].Text("hash")));
         (await Verify("--complete")).ExitCode.Should().Be(0);
+    }
+
+    [Fact]
+    [Trait("Host", "OwnProgram")]
+    public async Task A_start_that_fails_leaves_the_unfinished_line_for_the_next_one_to_tell_of()
+    {
+        await using (await Start())
+        {
+        }
+
+        File.AppendAllText(Log, "{\"audit\":1,\"seq\"");
+        var before = File.ReadAllText(Log);
+        using var taken = new TcpListener(IPAddress.Loopback, 0);
+        taken.Start();
+        var failed = await Cli().Run($"--urls=http://{taken.LocalEndpoint}", "--TokenService:Issuer=http://127.0.0.1:5080", $"--TokenService:Audit:File={Log}");
+        failed.ExitCode.Should().Be(1);
+        failed.Error.Should().Contain("cannot listen");
+        File.ReadAllText(Log).Should().Be(before);
+
+        await using (await Start())
+        {
+        }
+
+        (await AuditRecords.Find(Log, "start")).GetProperty("torn_bytes").GetInt64().Should().Be(16);
+        (await Verify("--complete")).ExitCode.Should().Be(0);
+    }
+
+    [Theory]
+    [InlineData("{ \"clients\": [] }")]
+    [InlineData("{\n  \"clients\": []\n}")]
+    [InlineData("{\n  \"clients\": []\n}\n")]
+    [InlineData("SQLite format 3\0\u0010\n\u0001\u0001\0@ \0\0")]
+    [InlineData("{\"audit\":1,\"seq\":1}\nand then something else")]
+    [Trait("Host", "OwnProgram")]
+    public async Task A_file_that_is_something_else_stops_the_start_with_one_line_and_stays_as_it_is(string content)
+    {
+        var file = _folder.Write("other", content);
+
+        var refused = await Cli().Run("--urls=http://127.0.0.1:0", "--TokenService:Issuer=http://127.0.0.1:5080", $"--TokenService:Audit:File={file}");
+
+        refused.ExitCode.Should().Be(1);
+        refused.Error.TrimEnd().Should().Be(
+            $"TokenService:Audit:File is \"{file}\"; accepted: a file that can be written, and that no other process writes: there is something in it that is no audit log");
+        File.ReadAllText(file).Should().Be(content);
+    }
+
+    [Fact]
+    public async Task A_start_is_recorded_with_each_setting_but_the_connection_string()
+    {
+        var management = $"http://127.0.0.1:{RunningProgram.FreePort()}";
+        await using var service = await RunningService.Start(
+            _folder, null, Sample.File, $"--TokenService:Audit:File={Log}", $"--TokenService:Management:Url={management}", "--TokenService:Mtls:Enabled=true",
+            "--TokenService:Mtls:Url=https://mtls.example.com");
+
+        var settings = (await AuditRecords.Find(Log, "start")).GetProperty("settings");
+
+        settings.EnumerateObject().Select(setting => setting.Name).Should().Contain(SettingsTests.Keys()).And.OnlyHaveUniqueItems();
+        (settings.Text("Audit:File"), settings.Text("Management:Url"), settings.Text("Mtls:Enabled"), settings.Text("Mtls:Url"), settings.Text("Mtls:ClientCaFile"))
+            .Should().Be((Log, management, "true", "https://mtls.example.com", null));
+    }
+
+    [Fact]
+    public async Task A_refusal_says_who_asked_for_what()
+    {
+        await using var service = await Start();
+
+        (await service.Token($"{Grant}&scope=catalog.read+orders.read&resource={Sample.CatalogUri}&resource=urn:other", TokenQueries.Job)).Error.Should().Be("invalid_scope");
+        var refused = await Refusal("invalid_scope");
+        (refused.Text("client_id"), refused.Text("method"), refused.Text("grant_type"), refused.Text("scope"))
+            .Should().Be((Sample.Job, "client_secret_basic", "client_credentials", "catalog.read orders.read"));
+        refused.Text("credential").Should().MatchRegex("^secret:[0-9a-f]{12}$");
+        Resources(refused).Should().Equal(Sample.CatalogUri, "urn:other");
+
+        (await service.Token($"{Grant}&scope=catalog.read", $"{Sample.Job}:wrong")).Error.Should().Be("invalid_client");
+        refused = await Refusal("invalid_client");
+        (refused.Text("method"), refused.Text("credential"), refused.Text("grant_type"), refused.Text("scope"))
+            .Should().Be((null, null, "client_credentials", "catalog.read"), "it has not proved itself");
+
+        (await service.Token("scope=catalog.read", TokenQueries.Job)).Error.Should().Be("invalid_request");
+        (await Refusal("invalid_request")).Text("scope").Should().Be("catalog.read");
+
+        (await service.Introspect("x", TokenQueries.Job)).Status.Should().Be(403);
+        refused = await AuditRecords.Find(Log, "introspection_refused");
+        (refused.Text("client_id"), refused.Text("method"), refused.Text("credential") is not null).Should().Be((Sample.Job, "client_secret_basic", true));
+    }
+
+    [Fact]
+    public async Task What_a_refused_request_asked_for_is_recorded_shortened_and_without_what_may_be_a_secret()
+    {
+        await using var service = await Start();
+        var many = string.Join('+', Enumerable.Repeat("nothing", 40));
+        var targets = string.Concat(Enumerable.Range(1, 6).Select(i => $"&resource=urn:other:{i}"));
+
+        (await service.Token($"{Grant}&scope={many}", TokenQueries.Job)).Error.Should().Be("invalid_scope");
+        (await Refusal("invalid_scope")).Text("scope").Should().Be(string.Join(' ', Enumerable.Repeat("nothing", 32)) + "… (319 characters)");
+        (await service.Token($"{Grant}{targets}", TokenQueries.Job)).Error.Should().Be("invalid_target");
+        Resources(await Refusal("invalid_target")).Should().Equal("urn:other:1", "urn:other:2", "urn:other:3", "urn:other:4", "… (6 resources)");
+        (await service.Token($"grant_type={Sample.JobSecret}&scope=catalog.read+{Sample.JobSecret}&resource=https://x.example.com/?key={Sample.JobSecret}", TokenQueries.Job))
+            .Error.Should().Be("unsupported_grant_type");
+        var refused = await Refusal("unsupported_grant_type");
+        (refused.Text("grant_type"), refused.Text("scope"), Resources(refused).Single()).Should().Be(("***", "***", "***"));
     }
 
     [Fact]
@@ -428,6 +533,10 @@ public sealed class AuditTests : IDisposable
             text.Should().NotContain(canary);
         }
     }
+
+    private Task<JsonElement> Refusal(string outcome) => AuditRecords.Find(Log, "token_refused", record => record.Text("outcome") == outcome);
+
+    private static IEnumerable<string?> Resources(JsonElement record) => record.GetProperty("resource").EnumerateArray().Select(uri => uri.GetString());
 
     private static async Task<Answer> Until(RunningService service, int status)
     {

@@ -256,6 +256,34 @@ public sealed class ConsoleTests(ConsoleTests.Fixture fixture) : IClassFixture<C
         (await console.Get("/console/refusals")).Body.Should().Contain("what was refused is in the log");
     }
 
+    [Fact]
+    [Trait("Host", "OwnProgram")]
+    [Trait("Storage", "Sqlite")]
+    public async Task A_store_that_does_not_answer_is_not_asked_again_for_each_page()
+    {
+        using var folder = new TemporaryFolder();
+        var (port, management) = (RunningProgram.FreePort(), RunningProgram.FreePort());
+        folder.Write("clients.json", Sample.File);
+        await using var program = await new Cli(folder, "Development").Serve(
+            port, "--TokenService:ApplyFile=clients.json", $"--TokenService:Management:Url=http://127.0.0.1:{management}");
+        using var http = new HttpClient { BaseAddress = new Uri($"http://127.0.0.1:{management}") };
+        System.IO.File.Move(folder.File("token-service.db"), folder.File("away.db"));
+        await StoreFile.Until(() => Clients().GetAwaiter().GetResult().Contains("when clients were last used is not known", StringComparison.Ordinal));
+
+        var before = await Faults();
+        for (var i = 0; i < 100; i++)
+        {
+            await Clients();
+        }
+
+        // The service itself looks each second.
+        (await Faults() - before).Should().BeLessThan(50);
+
+        Task<string> Clients() => http.GetStringAsync("/console/clients");
+
+        async Task<double> Faults() => (await PrometheusText.Ask(http, new(http.BaseAddress!, "/metrics"))).Sum("db_client_operation_duration_seconds_count", "error_type=");
+    }
+
     [Theory]
     [InlineData("Basic dXNlcjpwYXNz")]
     [InlineData("Bearer")]

@@ -12,12 +12,12 @@ public static class ClientRequestShape
     {
         if (WaysFault(request) is { } refusal)
         {
-            return refusal;
+            return refusal.OfRequest(request);
         }
 
         return request.GrantType is null
             ? OAuthError.InvalidRequest(
-                "grant_type is missing. Send grant_type=client_credentials in the form.", new(Parameters.GrantType, "grant_type in the form", "nothing"))
+                "grant_type is missing. Send grant_type=client_credentials in the form.", new(Parameters.GrantType, "grant_type in the form", "nothing")).OfRequest(request)
             : request;
     }
 

@@ -62,7 +62,7 @@ public sealed class ConsoleEndpoint(ConsoleSources sources, ILogger logger)
     private readonly ConsoleAccess _access = new(sources.Watch, sources.Liveness, sources.Issuer, sources.Development, sources.Clock);
     private readonly Lock _reading = new();
     private ILookup<string, CredentialUse>? _uses;
-    private long _usesReadAt;
+    private long? _usesReadAt;
 
     /// <summary>Whether a request is to the console.</summary>
     public static bool Has(PathString path) => path.StartsWithSegments(ConsolePages.Root, StringComparison.Ordinal);
@@ -330,7 +330,8 @@ public sealed class ConsoleEndpoint(ConsoleSources sources, ILogger logger)
     {
         lock (_reading)
         {
-            if (_uses is null || sources.Clock.GetElapsedTime(_usesReadAt) > s_usesAreGoodFor)
+            // What could not be read counts too: the others wait here as long as a store that does not answer takes.
+            if (_usesReadAt is not { } at || sources.Clock.GetElapsedTime(at) > s_usesAreGoodFor)
             {
                 _uses = Asked(() => sources.Uses().ToLookup(use => use.ClientId, StringComparer.Ordinal));
                 _usesReadAt = sources.Clock.GetTimestamp();

@@ -18,6 +18,9 @@ namespace TokenService.Endpoints;
 public sealed record AuthenticatedRequest<T>(T Request, AuthenticatedClient Client, StoreSnapshot Snapshot, DateTimeOffset Now, Admission.Turn Turn) : IDisposable
     where T : ClientRequest
 {
+    /// <summary>A refusal, with who has asked for what.</summary>
+    public OAuthError Refuse(OAuthError error) => error.OfRequest(Request, Client.Client.AuthenticationMethod, Client.Credential);
+
     /// <summary>Ends its turn.</summary>
     public void Dispose() => Turn.Dispose();
 }
@@ -70,7 +73,7 @@ public sealed class Intake(
             // Taken once, and only now: the body may have taken seconds to arrive.
             if (store.Take().Refused(out error, out var snapshot))
             {
-                return error;
+                return error.OfRequest(request);
             }
 
             // 2. Authenticate the client.
@@ -78,7 +81,7 @@ public sealed class Intake(
             using var span = telemetry.Span("authenticate");
             if ((await turn.While(authenticator.Authenticate(request, snapshot.Registry, now, http.RequestAborted))).Refused(out error, out var client))
             {
-                return error;
+                return error.OfRequest(request);
             }
 
             span?.Stop();

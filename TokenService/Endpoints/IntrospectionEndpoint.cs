@@ -41,7 +41,7 @@ public sealed class IntrospectionEndpoint(Intake intake, TokenLiveness liveness,
 
         using (taken)
         {
-            return Decide(taken);
+            return Decide(taken).Refused(out error, out var answer) ? taken.Refuse(error) : answer;
         }
     }
 

@@ -1,4 +1,6 @@
 using System;
+using System.Collections.Immutable;
+using System.Linq;
 using System.Threading.Tasks;
 using Microsoft.AspNetCore.Http;
 using Microsoft.Extensions.Logging;
@@ -23,6 +25,7 @@ public sealed class Refusals(
 {
     // The longest that can be registered.
     private const int MaxClientIdLength = 256;
+    private const int MostResources = 4;
 
     /// <summary>Answers a refused request.</summary>
     public Task Answer(HttpContext http, OAuthError error, string traceId)
@@ -67,11 +70,17 @@ public sealed class Refusals(
             Error = error.Code,
             Failed = error.Failed,
         });
+        var asked = error.Request as TokenRequest;
         audit?.Note(new AuditRecord(EventOf(path), now)
         {
             TraceId = traceId,
             Address = http.Connection.RemoteIpAddress,
             ClientId = clientId,
+            Method = error.Method,
+            Credential = error.Credential,
+            GrantType = Recorded(asked?.GrantType),
+            Scope = Recorded(asked?.Scope),
+            Resources = Recorded(asked?.Resources ?? []),
             Outcome = error.Code,
             Status = error.Status,
             Check = error.Failed.Name,
@@ -84,6 +93,14 @@ public sealed class Refusals(
         => path.Value!.EndsWith(EndpointPaths.Introspection, StringComparison.Ordinal) ? AuditEvents.IntrospectionRefused
             : path.Value.EndsWith(EndpointPaths.Revocation, StringComparison.Ordinal) ? AuditEvents.RevocationRefused
             : AuditEvents.TokenRefused;
+
+    private string? Recorded(string? sent) => sent is null ? null : Printable.Record(sent, isSecret);
+
+    private ImmutableArray<string> Recorded(ImmutableArray<string> sent)
+    {
+        ImmutableArray<string> recorded = [.. sent.Take(MostResources).Select(resource => Printable.Record(resource, isSecret))];
+        return sent.Length > MostResources ? [.. recorded, $"… ({sent.Length} resources)"] : recorded;
+    }
 
     private OAuthError Slowed(OAuthError error, HttpContext http)
         => error.Code == "invalid_client" && limiter.Count(http.Connection.RemoteIpAddress, error.ClientId ?? "") is { } wait

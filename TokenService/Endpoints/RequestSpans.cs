@@ -29,11 +29,7 @@ public static class RequestSpans
         await next(http);
         if (span is { IsAllDataRequested: true })
         {
-            span.SetTag("http.response.status_code", http.Response.StatusCode);
-            if (http.Response.StatusCode >= 500)
-            {
-                span.SetStatus(ActivityStatusCode.Error);
-            }
+            Telemetry.End(span, http.Response.StatusCode);
         }
     }
 }

@@ -57,8 +57,8 @@ public sealed class RevocationEndpoint(
         turn.Dispose();
         if (!await revocations.Revoke(token))
         {
-            return OAuthError.TemporarilyUnavailable(
-                s_storeRetry, token.ClientId, new(Parameters.Token, "a store that can note it", "its own token, and the store could not note that it is revoked"));
+            return taken.Refuse(OAuthError.TemporarilyUnavailable(
+                s_storeRetry, token.ClientId, new(Parameters.Token, "a store that can note it", "its own token, and the store could not note that it is revoked")));
         }
 
         logger.TokenRevoked(token.ClientId, token.TokenId, traceId);

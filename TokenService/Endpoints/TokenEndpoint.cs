@@ -71,7 +71,8 @@ public sealed class TokenEndpoint(
 
         using (taken)
         {
-            return await Decide(taken, http);
+            var decided = await Decide(taken, http);
+            return decided.Refused(out error, out _) ? taken.Refuse(error) : decided;
         }
     }
 
@@ -118,14 +119,7 @@ public sealed class TokenEndpoint(
         var key = snapshot.Keys.SigningAt(now);
         var given = granted.Reuse is null ? null : await turn.While(reuse.Take(granted, snapshot, key, now));
         var token = given?.Response ?? sign(granted, key, now);
-        telemetry.TokenGiven(grant.GrantType, given is { IsReused: true });
-        if (audit is null && !logger.IsEnabled(LogLevel.Debug))
-        {
-            return token;
-        }
-
-        var traceId = OAuthResults.TraceId(http);
-        logger.TokenIssued(granted.ClientId, token.Scope, given is { IsReused: true }, traceId);
+        var traceId = audit is null && !logger.IsEnabled(LogLevel.Debug) ? null : OAuthResults.TraceId(http);
         var record = audit is null ? null : new AuditRecord(AuditEvents.TokenIssued, now)
         {
             TraceId = traceId,
@@ -138,7 +132,19 @@ public sealed class TokenEndpoint(
             Reused = given is { IsReused: true },
             Outcome = "issued",
         };
-        return record is null || audit!.Note(record) ? token : NotRecorded(granted.ClientId);
+        if (record is not null && !audit!.Note(record))
+        {
+            return NotRecorded(granted.ClientId);
+        }
+
+        // Only now: a token that is withheld was given to nobody.
+        telemetry.TokenGiven(grant.GrantType, given is { IsReused: true });
+        if (traceId is not null)
+        {
+            logger.TokenIssued(granted.ClientId, token.Scope, given is { IsReused: true }, traceId);
+        }
+
+        return token;
     }
 
     private static OAuthError NotRecorded(string clientId) => OAuthError.TemporarilyUnavailable(

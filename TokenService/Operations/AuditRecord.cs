@@ -78,6 +78,12 @@ public sealed record AuditRecord(string Event, DateTimeOffset Time)
     /// <summary>The <c>grant_type</c>.</summary>
     public string? GrantType { get; init; }
 
+    /// <summary>The <c>scope</c> that a refused request asked for. That of a token is in <see cref="Token"/>.</summary>
+    public string? Scope { get; init; }
+
+    /// <summary>Each <c>resource</c> that a refused request asked for.</summary>
+    public ImmutableArray<string> Resources { get; init; } = [];
+
     /// <summary>An access token of this service, in ASCII: its <c>scope</c>, <c>aud</c>, <c>jti</c> and <c>exp</c> are written, and by whom it is delegated.</summary>
     public ReadOnlyMemory<byte> Token { get; init; }
 
@@ -140,6 +146,11 @@ public sealed record AuditRecord(string Event, DateTimeOffset Time)
         if ((ReadToken ?? (Token.IsEmpty ? null : AccessTokenReader.ReadOwn(Token.Span))) is { } token)
         {
             WriteToken(json, token);
+        }
+        else
+        {
+            Write(json, "scope", Scope);
+            Write(json, "resource", Resources);
         }
 
         if (Reused)

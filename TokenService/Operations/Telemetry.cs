@@ -3,6 +3,7 @@ using System.Collections.Frozen;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Diagnostics.Metrics;
+using System.Globalization;
 using System.Linq;
 using System.Threading;
 using TokenService.Keys;
@@ -16,9 +17,18 @@ namespace TokenService.Operations;
 /// <param name="UsedAssertions">How many used assertions the store remembers.</param>
 /// <param name="Staleness">How long ago the store gave what requests go by.</param>
 /// <param name="Waiting">How many requests wait for their turn.</param>
+/// <param name="AuditRecords">How many records of the audit log were written, and how many are lost.</param>
+/// <param name="AuditStaleness">For how long the audit log could not be written.</param>
 /// <param name="Clock">Says how old the keys are.</param>
 public sealed record Observed(
-    Func<int> Clients, Func<DateTimeOffset, IEnumerable<ScheduledKey>> Keys, Func<long> UsedAssertions, Func<TimeSpan> Staleness, Func<int> Waiting, TimeProvider Clock);
+    Func<int> Clients,
+    Func<DateTimeOffset, IEnumerable<ScheduledKey>> Keys,
+    Func<long> UsedAssertions,
+    Func<TimeSpan> Staleness,
+    Func<int> Waiting,
+    Func<(long Written, long Lost)> AuditRecords,
+    Func<TimeSpan> AuditStaleness,
+    TimeProvider Clock);
 
 /// <summary>
 /// Every metric and every span that the service makes itself, named after the semantic conventions of OpenTelemetry where they have a name for it.
@@ -35,6 +45,7 @@ public sealed class Telemetry : IDisposable
 
     private const string Route = "http.route";
     private const string ErrorType = "error.type";
+    private const string Error = "oauth.error";
     private const string Check = "tokenservice.check";
     private const string KeyState = "tokenservice.signing_key.state";
 
@@ -108,12 +119,24 @@ public sealed class Telemetry : IDisposable
         _meter.CreateObservableGauge(
             "tokenservice.store.staleness", () => Math.Max(0, observed.Staleness().TotalSeconds), "s",
             "How long ago the store gave the clients, resources and keys that requests go by.");
+
+        // Both from the start: what a series begins with is no increase, and the first record that is lost must be one.
+        _meter.CreateObservableCounter(
+            "tokenservice.audit.records", AuditRecords, "{record}", "Records of the audit log that were written, or are lost.");
+        _meter.CreateObservableGauge(
+            "tokenservice.audit.staleness", () => Math.Max(0, observed.AuditStaleness().TotalSeconds), "s", "For how long the audit log could not be written.");
         _meter.CreateObservableUpDownCounter("tokenservice.signing_keys", () => ByState(keys => keys.LongCount()), "{key}", "Signing keys.");
         _meter.CreateObservableGauge(
             "tokenservice.signing_key.age",
             () => ByState(keys => Math.Max(0, (observed.Clock.GetUtcNow() - keys.Min(key => key.Key.CreatedAt)).TotalSeconds)),
             "s",
             "How long ago the oldest signing key was made.");
+
+        IEnumerable<Measurement<long>> AuditRecords()
+        {
+            var (written, lost) = observed.AuditRecords();
+            return [new(written), new(lost, Attribute(ErrorType, "queue_full"))];
+        }
 
         IEnumerable<Measurement<T>> ByState<T>(Func<IEnumerable<ScheduledKey>, T> measure)
             where T : struct
@@ -148,7 +171,7 @@ public sealed class Telemetry : IDisposable
 
         if (Activity.Current is { IsAllDataRequested: true } span && span.Source == _spans)
         {
-            span.SetTag(ErrorType, error.Code).SetTag(Check, Known(error.Failed.Name));
+            span.SetTag(Error, error.Code).SetTag(Check, Known(error.Failed.Name));
         }
     }
 
@@ -184,6 +207,18 @@ public sealed class Telemetry : IDisposable
         var known = method is "GET" or "HEAD" or "POST" or "PUT" or "DELETE" or "OPTIONS" or "PATCH" or "CONNECT" or "TRACE";
         return _spans.StartActivity($"{(known ? method : "HTTP")} {route}", ActivityKind.Server, caller)
             ?.SetTag("http.request.method", known ? method : Other).SetTag(Route, route);
+    }
+
+    /// <summary>A request was answered: by the conventions, one that the caller sent wrong (4xx) is no fault of the span's, and one that the service fails in is.</summary>
+    /// <param name="span">The span of <see cref="Request"/>.</param>
+    /// <param name="status">The HTTP status.</param>
+    public static void End(Activity span, int status)
+    {
+        span.SetTag("http.response.status_code", status);
+        if (status >= 500)
+        {
+            span.SetTag(ErrorType, span.GetTagItem(Error) ?? status.ToString(CultureInfo.InvariantCulture)).SetStatus(ActivityStatusCode.Error);
+        }
     }
 
     /// <summary>A transaction of the store has ended.</summary>

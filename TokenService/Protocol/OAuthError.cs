@@ -40,6 +40,15 @@ public sealed record OAuthError
     /// <summary>The client id, as it was sent, where one was: of a client that failed to authenticate, or of one that did.</summary>
     public string? ClientId { get; private init; }
 
+    /// <summary>The request, as it was sent, where it could be read.</summary>
+    public ClientRequest? Request { get; private init; }
+
+    /// <summary>How the client proved itself (<c>token_endpoint_auth_method</c>), where it did.</summary>
+    public string? Method { get; private init; }
+
+    /// <summary>Which of its secrets or keys it proved itself with: a name, which says nothing of the secret.</summary>
+    public string? Credential { get; private init; }
+
     /// <summary>The one method that the address takes, where the caller used another (<c>Allow</c>).</summary>
     public string? Allow { get; private init; }
 
@@ -53,6 +62,13 @@ public sealed record OAuthError
         ClientId = ClientId is null ? null : Printable.Withhold(ClientId, isSecret),
         Failed = Failed.Name == "kid" ? Failed : Failed with { Came = Printable.Withhold(Failed.Came, isSecret) },
     };
+
+    /// <summary>The same of a request that could be read.</summary>
+    /// <param name="request">The request.</param>
+    /// <param name="method">How its client proved itself, where it did.</param>
+    /// <param name="credential">What with.</param>
+    public OAuthError OfRequest(ClientRequest request, string? method = null, string? credential = null)
+        => this with { Request = request, Method = method, Credential = credential };
 
     /// <summary>The same of a token, for the operator: among several issuers, whose keys the check was made with.</summary>
     /// <param name="issuer">The issuer's name.</param>
@@ -137,6 +153,7 @@ public sealed record OAuthError
         refused.ClientId)
     {
         RetryAfter = retryAfter,
+        Request = refused.Request,
     };
 
     /// <summary>400: a grant that the service does not have.</summary>

@@ -9,6 +9,7 @@ namespace TokenService.Protocol;
 public static class Printable
 {
     private const int MaxLength = 64;
+    private const int MostRecorded = 256;
 
     // Behind what was shortened; and so many characters of a secret before that are too many.
     private const string Cut = "\"… (";
@@ -87,6 +88,21 @@ public static class Printable
         text = WithholdBetween(text, s_betweenKeys, static (run, _) => run.Length >= LeastOfKey && IsMixed(run));
         text = WithholdBetween(text, s_betweenWords, (word, rest) => word.Length >= LeastOfChosen && (IsCut(word, rest) || isSecret(word.ToString())));
         return WithholdBetween(text, s_betweenParts, (part, _) => part.Length >= LeastOfChosen && isSecret(part.ToString()));
+    }
+
+    /// <summary>
+    /// What a caller asked for, as it may be recorded: printable, and up to 256 characters of it. It is <c>***</c> where any part is, or may be, a secret, a
+    /// JWT or a private key.
+    /// </summary>
+    /// <param name="text">What was sent.</param>
+    /// <param name="isSecret">Whether a text is somebody's secret.</param>
+    public static string Record(string text, Func<string, bool> isSecret)
+    {
+        // By whole words: a part of a secret would not be known for one.
+        var kept = text.Length > MostRecorded ? text[..Math.Max(0, text.LastIndexOf(' ', MostRecorded))] : text;
+        return isSecret(text) || Withhold(kept, isSecret) != kept ? Withheld
+            : kept.Length == text.Length ? Escape(kept, MostRecorded)
+            : string.Create(CultureInfo.InvariantCulture, $"{Escape(kept, MostRecorded)}… ({text.Length} characters)");
     }
 
     // 43 or 64 characters of base64url as secrets are generated here, the beginning of one that Quote has cut off, or a JWT.

@@ -10,7 +10,8 @@ namespace TokenService.Storage;
 /// <summary>The audit log in a file, which one process writes.</summary>
 /// <remarks>
 /// A file that was moved away is written to its end, and the next one is begun under the name. A line that a killed process left unfinished is taken
-/// away at the next start; the record of that start says so. It goes on in the same chain where a signature that holds vouches for the records there,
+/// away as the next start is recorded, which says so: a service that cannot start changes nothing. What does not look like an audit log is some other
+/// file, which a slip in the settings names, and is left as it is. It goes on in the same chain where a signature that holds vouches for the records there,
 /// but for the last ones: else its next signature would vouch for whatever somebody had put there meanwhile. A second file, with <c>.lock</c> at its
 /// end, keeps other processes out: the first one may be moved and read by anybody.
 /// </remarks>
@@ -27,11 +28,12 @@ public sealed class AuditFile : IAuditOutput
     private readonly byte[] _block = new byte[Block];
     private SafeFileHandle? _handle;
     private FileIdentity? _identity;
+    private long? _torn;
 
     /// <summary>Opens the file, or makes it.</summary>
     /// <param name="path">The full path.</param>
     /// <param name="findKey">The service's public key with a <c>kid</c>, or <see langword="null"/> where it is not known.</param>
-    /// <exception cref="OperatorFaultException">It cannot be opened, is no plain file, or another process writes it.</exception>
+    /// <exception cref="OperatorFaultException">It cannot be opened, is no plain file or no audit log, or another process writes it.</exception>
     public AuditFile(string path, Func<string, ClientKey?> findKey)
     {
         (_path, _findKey) = (path, findKey);
@@ -69,6 +71,12 @@ public sealed class AuditFile : IAuditOutput
         if (_handle is null)
         {
             Open();
+        }
+
+        if (_torn is { } whole)
+        {
+            RandomAccess.SetLength(_handle!, whole);
+            _torn = null;
         }
 
         var end = RandomAccess.GetLength(_handle!);
@@ -113,7 +121,7 @@ public sealed class AuditFile : IAuditOutput
         var options = new FileStreamOptions { Mode = FileMode.OpenOrCreate, Access = FileAccess.ReadWrite, Share = FileShare.ReadWrite | FileShare.Delete };
         if (!OperatingSystem.IsWindows())
         {
-            // Whoever ships it elsewhere reads it by the group.
+            // Whoever ships it elsewhere may read it by the group, where the umask of the process lets the group.
             options.UnixCreateMode = UnixFileMode.UserRead | UnixFileMode.UserWrite | UnixFileMode.GroupRead;
         }
 
@@ -125,14 +133,24 @@ public sealed class AuditFile : IAuditOutput
         _identity = FileIdentity.Of(_path);
         var length = RandomAccess.GetLength(_handle);
         var end = LineEndBefore(length);
-        if (end < length)
+        if (!MayBeRecord(0, length) || !MayBeRecord(end, length))
         {
-            RandomAccess.SetLength(_handle, end);
+            Leave();
+            throw new IOException("there is something in it that is no audit log");
         }
 
+        _torn = end < length ? end : null;
         var last = end == 0 || Record(end) is not { } record || !IsVouchedFor(record, end) ? null : record;
         HoldsOther = end > 0 && last is null;
         return new AuditTail(last?.Sequence ?? 0, last?.Hash, length - end);
+    }
+
+    // Whether what stands between these places begins as a record does, as far as it goes.
+    private bool MayBeRecord(long from, long to)
+    {
+        var beginning = "{\"audit\":1,"u8;
+        var there = _block.AsSpan(0, (int)Math.Min(beginning.Length, to - from));
+        return RandomAccess.Read(_handle!, there, from) == there.Length && beginning.StartsWith(there);
     }
 
     // Before it is opened: a pipe would wait for a reader.

@@ -65,7 +65,10 @@ public sealed class AuditLog : IDisposable
     private bool _began;
     private long _busySince;
     private volatile bool _failing;
+    private long _failingSince;
+    private long _written;
     private long _dropped;
+    private long _droppedEver;
     private long _lost;
 
     /// <summary>Takes records; they are written once it has begun.</summary>
@@ -91,6 +94,15 @@ public sealed class AuditLog : IDisposable
 
     /// <summary>Whether no token is to be given now, because it could not be recorded.</summary>
     public bool Refuses => _refuses && _failing;
+
+    /// <summary>How many records were written.</summary>
+    public long Written => Interlocked.Read(ref _written);
+
+    /// <summary>How many records are lost: the queue had no room for them.</summary>
+    public long Lost => Interlocked.Read(ref _droppedEver);
+
+    /// <summary>For how long it could not be written; zero where it can.</summary>
+    public TimeSpan Staleness => _failing ? _clock.GetElapsedTime(Interlocked.Read(ref _failingSince)) : TimeSpan.Zero;
 
     /// <summary>Begins to write.</summary>
     /// <param name="first">Makes the record of the start, from what the store holds.</param>
@@ -119,6 +131,7 @@ public sealed class AuditLog : IDisposable
         }
 
         Interlocked.Increment(ref _dropped);
+        Interlocked.Increment(ref _droppedEver);
         return !_refuses;
     }
 
@@ -268,6 +281,7 @@ public sealed class AuditLog : IDisposable
 
             _output.Write(_lines.WrittenSpan);
             _lines.ResetWrittenCount();
+            Interlocked.Exchange(ref _written, _chain.Sequence - _output.Tail.Sequence);
             if (_signedSequence == _chain.Sequence && _syncing.IsCompleted)
             {
                 // Beside: a disk may take its time, and what comes meanwhile is to be written before the process can be killed.
@@ -315,6 +329,7 @@ public sealed class AuditLog : IDisposable
         if (!_failing)
         {
             _tell(new AuditNotice(fault, 0));
+            Interlocked.Exchange(ref _failingSince, _clock.GetTimestamp());
             _failing = true;
         }
     }

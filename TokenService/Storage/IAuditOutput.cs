@@ -5,7 +5,7 @@ namespace TokenService.Storage;
 /// <summary>Where the audit log stands.</summary>
 /// <param name="Sequence">The number of the last record; 0 where there is none.</param>
 /// <param name="Hash">Its hash; <see langword="null"/> where there is none.</param>
-/// <param name="TornBytes">How many bytes of an unfinished line were behind it, and were taken away.</param>
+/// <param name="TornBytes">How many bytes of an unfinished line are behind it, which the first write takes away.</param>
 public sealed record AuditTail(long Sequence, string? Hash, long TornBytes);
 
 /// <summary>Where the lines of the audit log go: a file, or standard output. Its members throw <see cref="System.IO.IOException"/> and the like where they fail.</summary>
