@@ -19,8 +19,10 @@ namespace TokenService.Tests.Support;
 [ProviderAlias("Canary")]
 internal sealed class CanaryWatch(HttpMessageHandler inner) : DelegatingHandler(inner), ILoggerProvider
 {
+    /// <summary>How much of a log is kept, in characters.</summary>
+    public const int MostLog = 4 << 20;
+
     private const int MostCanaries = 4000;
-    private const int MostLog = 4 << 20;
 
     // Shorter ones are words: "x", "wrong".
     private const int ShortestSecret = 16;
