@@ -52,7 +52,7 @@ public sealed class FuzzedRequestTests(ITestOutputHelper output)
     [Trait("Host", "OwnProgram")]
     public async Task An_unknown_client_a_wrong_secret_another_method_and_a_disabled_client_read_the_same()
     {
-        await using var service = await FuzzedService.Start(Repository.Program, _ => Timing.Clients, Timing.Disabled);
+        await using var service = await FuzzedService.Start(Repository.Program, _ => Timing.Clients, Timing.Settings, Timing.Disabled);
 
         var report = await Timing.Run(service.Url, samples: 25, seed: 1);
 
