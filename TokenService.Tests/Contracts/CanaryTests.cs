@@ -28,6 +28,7 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
     private readonly TemporaryFolder _folder = new();
     private readonly Canaries _canaries = new();
     private readonly HttpClient _http = new();
+    private readonly HttpClient _console = new(new SocketsHttpHandler { AllowAutoRedirect = false, UseCookies = false });
     private readonly List<(string Place, string Text)> _written = [];
     private readonly List<string> _traces = [];
     private readonly List<string> _own = [];
@@ -37,6 +38,8 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
     private Cli _cli = null!;
     private RunningProgram _program = null!;
     private int _answers;
+    private int _pages;
+    private string _operator = "";
 
     private Uri Url => new($"http://127.0.0.1:{_ports.Port}");
 
@@ -46,19 +49,30 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
     {
         _receiver = await OtlpReceiver.Start();
         _http.BaseAddress = Url;
+        _console.BaseAddress = new Uri($"http://127.0.0.1:{_ports.Management}");
         _cli = new Cli(_folder) { Variables = _receiver.Variables };
         Own("clients.json", DPoPClients.File.Replace(
             "\"clients\": [",
             $$"""
             "clients": [
+              { "client_id": "operator", "client_secret": "{{ConsoleVisitor.Operator.Split(':')[1]}}", "scope": "{{ConsoleVisitor.Scope}}" },
               { "client_id": "{{AssertionClients.MacJob}}", "token_endpoint_auth_method": "client_secret_jwt",
                 "client_secret": "{{AssertionClients.MacSecret}}", "scope": "catalog.read" },
               { "client_id": "{{AssertionClients.KeyJob}}", "token_endpoint_auth_method": "private_key_jwt",
                 "jwks": {{ClientKeyPair.Set(AssertionClients.Rsa.Jwk("1"), _ec.Jwk("2"))}}, "scope": "catalog.read" },
               { "client_id": "self", "token_endpoint_auth_method": "self_signed_tls_client_auth", "jwks": {{ClientKeyPair.Set(_ec.Jwk())}}, "scope": "catalog.read" },
             """,
+            StringComparison.Ordinal).Replace(
+            "\"resources\": [",
+            $$"""
+            "resources": [
+              { "resource": "{{ConsoleVisitor.Resource}}", "scopes": [ { "name": "{{ConsoleVisitor.Scope}}" } ] },
+            """,
             StringComparison.Ordinal));
-        foreach (var secret in (string[])[Sample.JobSecret, Sample.FormSecret, Sample.WideSecret, AssertionClients.MacSecret, DPoPClients.Bound.Split(':')[1]])
+        foreach (var secret in (string[])
+        [
+            Sample.JobSecret, Sample.FormSecret, Sample.WideSecret, AssertionClients.MacSecret, DPoPClients.Bound.Split(':')[1], ConsoleVisitor.Operator.Split(':')[1],
+        ])
         {
             _canaries.AddText("a registered secret", secret);
         }
@@ -77,6 +91,7 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
     public void Dispose()
     {
         _http.Dispose();
+        _console.Dispose();
         _folder.Dispose();
     }
 
@@ -95,6 +110,7 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
         var mine = (await Ask(Grant, TokenExchanges.Agent)).AccessToken;
         (await Ask(TokenExchanges.Form(mine) + "&scope=catalog.read", TokenExchanges.Agent)).Status.Should().Be(200, "an exchange");
 
+        await SignIn();
         await SecretsInTheirPlace(generated, rotated);
         await Assertions();
         await Proofs();
@@ -112,6 +128,7 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
 
         // Refusals of the last second before the crash are not in the store.
         var toExplain = _traces.Chunk(Math.Max(1, _traces.Count / 4)).Select(some => some[0]).ToList();
+        await Pages();
         await Commands();
         await Crash();
 
@@ -130,6 +147,8 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
             (explained.ExitCode, explained.Output.Contains("check ", StringComparison.Ordinal)).Should().Be((0, true), explained.Error);
         }
 
+        await SignIn();
+        await Pages();
         await StoreFile.Until(() => _receiver.Spans.Count > 50);
         await _program.Stop();
         _written.Add(("what the second program printed", _program.Printed));
@@ -313,6 +332,58 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
         {
             _written.Add(("an answer to a malformed request", await RawHttp.Send(Url, raw)));
         }
+
+        await InWrongPlacesOfTheConsole(sent, line);
+    }
+
+    // By an operator, and by somebody who is none.
+    private async Task InWrongPlacesOfTheConsole(string sent, string line)
+    {
+        foreach (var isOperator in (bool[])[true, false])
+        {
+            foreach (var path in (string[])["/console/login", "/console/token"])
+            {
+                foreach (var form in (string[])[$"token={sent}", $"token={sent}&token={sent}", $"{sent}={sent}", $"token={sent}%zz"])
+                {
+                    (await Visit(path, isOperator, form)).Status.Should().BeInRange(200, 403).And.NotBe(303);
+                }
+            }
+
+            (await Visit($"/console/client?id={sent}", isOperator)).Status.Should().Be(isOperator ? 404 : 401);
+            (await Visit($"/console/{sent}", isOperator)).Status.Should().Be(isOperator ? 404 : 401);
+
+            // Who searches sees in the field what he has typed; who may not search does not.
+            foreach (var path in (string[])["/console/clients?q=", "/console/refusals?trace_id="])
+            {
+                (await Visit(path + sent, isOperator, echoes: isOperator)).Status.Should().Be(isOperator ? 200 : 401);
+            }
+        }
+
+        foreach (var header in ((string, string)[])[("Authorization", $"Bearer {line}"), ("Authorization", line), ("Cookie", $"tokenservice-console={line}"), ("Cookie", line)])
+        {
+            (await Visit("/console/clients", false, null, false, header)).Status.Should().BeInRange(401, 403);
+        }
+    }
+
+    // With a token that opens it, which goes into the cookie and nowhere else.
+    private async Task SignIn()
+    {
+        _operator = (await Ask(Grant, ConsoleVisitor.Operator)).AccessToken;
+        (await Visit("/console/login", false, $"token={_operator}")).Status.Should().Be(303);
+        (await Visit("/console/clients", false, null, false, ConsoleVisitor.Cookie(_operator))).Status.Should().Be(200);
+        (await Visit("/console/token", true, $"token={_operator}")).Status.Should().Be(200);
+    }
+
+    private async Task Pages()
+    {
+        foreach (var path in (string[])
+        [
+            "", "/clients", "/keys", "/refusals", "/token", "/activity.json", "/client?id=generated", $"/client?id={AssertionClients.MacJob}", $"/client?id={AssertionClients.KeyJob}",
+            .. _traces.Where((_, i) => i % 20 == 0).Select(trace => $"/refusals?trace_id={trace}"),
+        ])
+        {
+            (await Visit("/console" + path, true)).Status.Should().Be(200, path);
+        }
     }
 
     private async Task Commands()
@@ -428,6 +499,7 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
         }
 
         _answers.Should().BeGreaterThan(1000);
+        _pages.Should().BeGreaterThan(300);
         _written.Should().Contain(written => written.Text.Contains("sent a wrong secret", StringComparison.Ordinal), "what may be written is");
     }
 
@@ -461,6 +533,27 @@ public sealed class CanaryTests : IAsyncLifetime, IDisposable
                     _traces.Add(answer.Json.GetProperty("trace_id").GetString()!);
                 }
             }
+        }
+
+        return answer;
+    }
+
+    private async Task<Answer> Visit(string path, bool isOperator, string? form = null, bool echoes = false, params (string Name, string Value)[] headers)
+    {
+        using var request = new HttpRequestMessage(form is null ? HttpMethod.Get : HttpMethod.Post, path) { Content = form is null ? null : RunningService.Form(form) };
+        foreach (var (name, value) in isOperator ? [ConsoleVisitor.Bearer(_operator), .. headers] : headers)
+        {
+            request.Headers.TryAddWithoutValidation(name, value);
+        }
+
+        using var response = await _console.SendAsync(request);
+        var answer = await Answer.Of(response);
+        _pages++;
+        if (!echoes)
+        {
+            // The cookie of a sign-in has the token.
+            var others = response.Headers.Where(header => answer.Status != 303 || header.Key != "Set-Cookie").Select(header => $"{header.Key}: {string.Join(", ", header.Value)}");
+            _written.Add(("an answer of the console", $"{string.Join('\n', others)}\n{answer.Body}"));
         }
 
         return answer;

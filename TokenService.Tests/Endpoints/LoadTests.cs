@@ -4,6 +4,7 @@ using System.Diagnostics;
 using System.Globalization;
 using System.IO;
 using System.Linq;
+using System.Net.Http;
 using System.Net.Sockets;
 using System.Text;
 using System.Threading;
@@ -32,6 +33,7 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
     private readonly TemporaryFolder _folder = new();
     private readonly int _port = RunningProgram.FreePort();
     private int _tlsPort;
+    private int _managementPort;
 
     public void Dispose() => _folder.Dispose();
 
@@ -223,6 +225,29 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
         after.Count(200).Should().BePositive();
     }
 
+    [NeedsFact("prlimit", "apt-get install util-linux")]
+    public async Task Connections_that_give_way_are_counted()
+    {
+        var metrics = new Uri($"http://127.0.0.1:{_managementPort = RunningProgram.FreePort()}/metrics");
+        using var http = new HttpClient();
+        await using var program = await Serve("prlimit", "--nofile=1024:1024");
+        (await GivenWay()).Should().Be(0);
+
+        using var end = new CancellationTokenSource();
+        var idle = Enumerable.Range(0, 900).Select(_ => Slow("", drips: false, cancellation: end.Token)).ToList();
+        var counted = 0.0;
+        for (var since = Stopwatch.StartNew(); counted == 0 && since.Elapsed < TimeSpan.FromSeconds(8); counted = await GivenWay())
+        {
+            await Task.Delay(50);
+        }
+
+        await end.CancelAsync();
+        await Task.WhenAll(idle);
+        counted.Should().BeInRange(1, 900, "of those that were opened 768 may stay");
+
+        async Task<double> GivenWay() => (await PrometheusText.Ask(http, metrics)).Sum("tokenservice_connections_given_way_total");
+    }
+
     [Theory]
     [InlineData(256, 128)]
     [InlineData(1024, 768)]
@@ -253,6 +278,7 @@ public sealed class LoadTests(ITestOutputHelper output) : IDisposable
         string[] line =
         [
             .. before, Repository.Program, $"--contentRoot={_folder.Path}", "--environment=Production", $"--urls=http://127.0.0.1:{_port}{(_tlsPort > 0 ? $";https://127.0.0.1:{_tlsPort}" : "")}",
+            .. (_managementPort > 0 ? (string[])[$"--TokenService:Management:Url=http://127.0.0.1:{_managementPort}"] : []),
             .. (_tlsPort > 0 ? (string[])["--Kestrel:Certificates:Default:Path=tls.crt", "--Kestrel:Certificates:Default:KeyPath=tls.key"] : []),
             $"--TokenService:Issuer=http://127.0.0.1:{_port}", $"--TokenService:ApplyFile={_folder.Write("clients.json", clients)}",
         ];

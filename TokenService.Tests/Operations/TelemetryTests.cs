@@ -44,8 +44,7 @@ public sealed class TelemetryTests : IAsyncLifetime, IDisposable
         _receiver = await OtlpReceiver.Start();
         _http.BaseAddress = new Uri($"http://127.0.0.1:{port}");
         _metrics = new Uri($"http://127.0.0.1:{management}/metrics");
-        _program = await new Cli(_folder) { Variables = _receiver.Variables }.Serve(
-            port, "--TokenService:ApplyFile=clients.json", $"--TokenService:Management:Url=http://127.0.0.1:{management}");
+        _program = await Serve(_receiver.Variables);
     }
 
     public async Task DisposeAsync()
@@ -76,7 +75,7 @@ public sealed class TelemetryTests : IAsyncLifetime, IDisposable
         var labels = scraped.Labels.Append("job").ToHashSet();
         foreach (var row in listed)
         {
-            row.Labels.Where(label => !labels.Contains(label.Replace('.', '_'))).Should().BeEmpty(row.Name);
+            scraped.LabelsOf(row.Prometheus).Should().BeEquivalentTo(row.Labels.Select(label => label.Replace('.', '_')), row.Name);
         }
 
         foreach (var expression in Expressions())
@@ -127,22 +126,59 @@ public sealed class TelemetryTests : IAsyncLifetime, IDisposable
         after.Sum("tokenservice_signing_keys", "state=\"signing\"").Should().Be(1);
         after.Sum("tokenservice_store_staleness_seconds").Should().BeInRange(0, 3);
 
-        double Counted(string name, params string[] labels) => after.Sum(name, labels) - before.Sum(name, labels);
+        double Counted(string name, params string[] labels) => after.Count(name, labels) - before.Count(name, labels);
     }
 
     [Fact]
     public async Task Used_assertions_and_the_age_of_the_keys_are_what_the_store_has()
     {
+        var since = Stopwatch.StartNew();
         for (var i = 0; i < 4; i++)
         {
             var assertion = new AssertionDraft(AssertionClients.MacJob, Issuer, DateTimeOffset.UtcNow).SignedWith(AssertionClients.MacSecret);
             (await Send(AssertionDraft.Form(assertion))).Status.Should().Be(200);
         }
 
-        // The collector may have asked before, and it is counted twice a minute: never more than there are.
+        // They are counted twice a minute at most, for whoever asks first: so without a collector, who has asked already. The key was there before the first of them.
+        await _program.DisposeAsync();
+        _program = await Serve([]);
+        var age = since.Elapsed.TotalSeconds;
         var scraped = await Scrape();
-        scraped.Sum("tokenservice_used_assertions").Should().BeInRange(0, 4);
-        scraped.Sum("tokenservice_signing_key_age_seconds", "state=\"signing\"").Should().BeInRange(0, 60);
+        scraped.Sum("tokenservice_used_assertions").Should().Be(4);
+        scraped.Sum("tokenservice_signing_key_age_seconds", "state=\"signing\"").Should().BeInRange(age, 60);
+    }
+
+    [Fact]
+    public async Task A_fault_of_the_store_is_counted_by_its_kind_and_so_is_a_key_set_that_was_not_fetched()
+    {
+        var before = await Scrape();
+        before.Count("db_client_operation_duration_seconds_count", "error_type=").Should().Be(0);
+        before.Sum("tokenservice_key_set_failures_total").Should().Be(0);
+
+        await SendWhileTheStoreFails();
+        await SendByKeysThatAreAway();
+
+        var after = await Scrape();
+        after.Sum("db_client_operation_duration_seconds_count", "db_operation_name=\"write\"", "error_type=\"_OTHER\"").Should().BePositive();
+        after.Sum("tokenservice_requests_total", "error_type=\"temporarily_unavailable\"", "tokenservice_check=\"jti\"").Should().Be(1);
+        after.Sum("tokenservice_key_set_failures_total").Should().BePositive();
+    }
+
+    [Fact]
+    public async Task Requests_that_wait_for_a_processor_are_counted_while_they_do()
+    {
+        (await Scrape()).Sum("tokenservice_requests_waiting").Should().Be(0);
+
+        var load = LoadClients.Run(_http.BaseAddress!.Port, 64, TimeSpan.FromSeconds(4), () => LoadClients.TokenRequest(Sample.Job, Sample.JobSecret));
+        var most = 0.0;
+        while (!load.IsCompleted && most == 0)
+        {
+            most = (await Scrape()).Sum("tokenservice_requests_waiting");
+        }
+
+        await load;
+        most.Should().BeInRange(1, 64);
+        (await Scrape()).Sum("tokenservice_requests_waiting").Should().Be(0);
     }
 
     [Fact]
@@ -223,6 +259,9 @@ public sealed class TelemetryTests : IAsyncLifetime, IDisposable
 
     private string Issuer => _http.BaseAddress!.GetLeftPart(UriPartial.Authority);
 
+    private Task<RunningProgram> Serve((string Name, string Value)[] variables) => new Cli(_folder) { Variables = variables }.Serve(
+        _http.BaseAddress!.Port, "--TokenService:ApplyFile=clients.json", $"--TokenService:Management:Url={_metrics.GetLeftPart(UriPartial.Authority)}");
+
     private Task<PrometheusText> Scrape() => PrometheusText.Ask(_http, _metrics);
 
     // The rows of the page: | `name` | `name in Prometheus` | kind | attributes | says |
@@ -264,7 +303,20 @@ public sealed class TelemetryTests : IAsyncLifetime, IDisposable
             await Send(AssertionDraft.Form(assertion));
         }
 
-        await Send(AssertionDraft.Form(new AssertionDraft("away", Issuer, DateTimeOffset.UtcNow).SignedBy(AssertionClients.Rsa)));
+        await SendByKeysThatAreAway();
+        await SendWhileTheStoreFails();
+    }
+
+    private async Task SendByKeysThatAreAway()
+        => (await Send(AssertionDraft.Form(new AssertionDraft("away", Issuer, DateTimeOffset.UtcNow).SignedBy(AssertionClients.Rsa)))).Status.Should().Be(503);
+
+    private async Task SendWhileTheStoreFails()
+    {
+        StoreFile.Execute(_folder, "ALTER TABLE used_assertions RENAME TO away");
+        var assertion = new AssertionDraft(AssertionClients.MacJob, Issuer, DateTimeOffset.UtcNow).SignedWith(AssertionClients.MacSecret);
+        _canaries.AddRange(assertion.Split('.')[1..]);
+        (await Send(AssertionDraft.Form(assertion))).Status.Should().Be(503);
+        StoreFile.Execute(_folder, "ALTER TABLE away RENAME TO used_assertions");
     }
 
     private async Task<Answer> Send(string form, string? clientId = null, string? secret = null, string path = "/oauth2/token", string method = "POST", string? parent = null)

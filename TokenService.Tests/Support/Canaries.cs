@@ -148,15 +148,9 @@ internal sealed partial class Canaries
     /// <summary>Fails where one of them, or any token at all, stands in what was written.</summary>
     /// <param name="place">Where that is.</param>
     /// <param name="written">What was written.</param>
-    /// <param name="mayHoldTokens">Whether other tokens than those that were added may stand there: where they are only looked at, as in a database.</param>
-    public void MustNotBeIn(string place, ReadOnlySpan<byte> written, bool mayHoldTokens = false)
+    public void MustNotBeIn(string place, ReadOnlySpan<byte> written)
     {
-        List<string> found = [.. FoundIn(written)];
-        if (!mayHoldTokens)
-        {
-            found.AddRange(Token().Matches(Encoding.Latin1.GetString(written)).Select(token => $"a token, as \"{token.Value}\""));
-        }
-
+        List<string> found = [.. FoundIn(written), .. Token().Matches(Encoding.Latin1.GetString(written)).Select(token => $"a token, as \"{token.Value}\"")];
         if (found.Count > 0)
         {
             throw new CanaryException($"In {place} stands {string.Join("; ", found.Take(5))}");

@@ -19,8 +19,10 @@ namespace TokenService.Tests.Support;
 [ProviderAlias("Canary")]
 internal sealed class CanaryWatch(HttpMessageHandler inner) : DelegatingHandler(inner), ILoggerProvider
 {
+    /// <summary>How much of a log is kept, in characters.</summary>
+    public const int MostLog = 4 << 20;
+
     private const int MostCanaries = 4000;
-    private const int MostLog = 4 << 20;
 
     // Shorter ones are words: "x", "wrong".
     private const int ShortestSecret = 16;
@@ -43,6 +45,18 @@ internal sealed class CanaryWatch(HttpMessageHandler inner) : DelegatingHandler(
     /// <summary>The same on the console of a program in a process of its own.</summary>
     public static string[] ConsoleSettings => ["--Logging:LogLevel:Default=None", "--Logging:LogLevel:TokenService=Trace"];
 
+    /// <summary>What was logged until now.</summary>
+    public string Logged
+    {
+        get
+        {
+            lock (_lock)
+            {
+                return _log.ToString();
+            }
+        }
+    }
+
     public ILogger CreateLogger(string categoryName) => new Logger(this);
 
     /// <summary>Looks for them; once the service has ended, so that all is written.</summary>
@@ -50,11 +64,7 @@ internal sealed class CanaryWatch(HttpMessageHandler inner) : DelegatingHandler(
     /// <param name="printed">What it printed, where it was a process.</param>
     public void Check(TemporaryFolder folder, string printed)
     {
-        lock (_lock)
-        {
-            _canaries.MustNotBeIn("the log", _log.ToString());
-        }
-
+        _canaries.MustNotBeIn("the log", Logged);
         _canaries.MustNotBeIn("the log", WithoutExample(printed));
         foreach (var file in Written(folder.Path))
         {
@@ -80,7 +90,7 @@ internal sealed class CanaryWatch(HttpMessageHandler inner) : DelegatingHandler(
     {
         if (_canaries.Count < MostCanaries)
         {
-            await NoteRequest(request, cancellationToken);
+            await Note(request, cancellationToken);
             var response = await base.SendAsync(request, cancellationToken);
             await NoteAnswer(response, cancellationToken);
             return response;
@@ -89,7 +99,10 @@ internal sealed class CanaryWatch(HttpMessageHandler inner) : DelegatingHandler(
         return await base.SendAsync(request, cancellationToken);
     }
 
-    private async Task NoteRequest(HttpRequestMessage request, CancellationToken cancellation)
+    /// <summary>Notes what is sent to the service by another client than this one.</summary>
+    /// <param name="request">The request, before it is sent.</param>
+    /// <param name="cancellation">Ends it.</param>
+    public async Task Note(HttpRequestMessage request, CancellationToken cancellation = default)
     {
         if (request.Headers.Authorization is { Scheme: "Basic", Parameter: { Length: >= ShortestSecret } basic } && TryDecode(basic) is { } pair)
         {

@@ -69,6 +69,7 @@ internal sealed class ConsoleVisitor : IAsyncDisposable
                 request.Headers.TryAddWithoutValidation(name, value);
             }
 
+            await Service.Note(request);
             using var response = await _http.SendAsync(request);
             return await Answer.Of(response);
         }

@@ -25,10 +25,23 @@ internal sealed partial record PrometheusText(string Text, IReadOnlyDictionary<s
         return Read(await response.Content.ReadAsStringAsync());
     }
 
-    /// <summary>How often something happened: the sum of a metric over all series with these labels.</summary>
-    public double Sum(string name, params string[] labels) => Samples
+    /// <summary>The labels of what is measured under a name, but for those that the exporter adds to everything and to buckets.</summary>
+    public IEnumerable<string> LabelsOf(string name) => Samples.Keys
+        .Where(series => series.Split('{')[0] is var sample && (sample == name || (Types.GetValueOrDefault(name) == "histogram" && Part().Replace(sample, "") == name)))
+        .SelectMany(series => Label().Matches(series)).Select(match => match.Groups[1].Value)
+        .Where(label => label != "le" && !label.StartsWith("otel_scope_", StringComparison.Ordinal)).Distinct();
+
+    /// <summary>The sum of a metric over all series with these labels.</summary>
+    /// <exception cref="KeyNotFoundException">There is none.</exception>
+    public double Sum(string name, params string[] labels)
+        => Series(name, labels) is { Count: > 0 } series ? series.Sum() : throw new KeyNotFoundException($"There is no {name} with {string.Join(", ", labels)} in:\n{Text}");
+
+    /// <summary>How often something happened: the same of a counter, which is not there before it counts.</summary>
+    public double Count(string name, params string[] labels) => Series(name, labels).Sum();
+
+    private List<double> Series(string name, string[] labels) => [.. Samples
         .Where(sample => sample.Key.Split('{')[0] == name && labels.All(label => sample.Key.Contains(label, StringComparison.Ordinal)))
-        .Sum(sample => sample.Value);
+        .Select(sample => sample.Value)];
 
     private static PrometheusText Read(string text)
     {

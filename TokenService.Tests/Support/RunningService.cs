@@ -127,6 +127,13 @@ internal sealed class RunningService : IAsyncDisposable
         return content;
     }
 
+    /// <summary>What it logged until now.</summary>
+    public string Logged => _program is null ? _canaries.Logged : CanaryWatch.WithoutExample(_program.Printed);
+
+    /// <summary>Has what another client than <see cref="Http"/> sends to it looked for in the log, too.</summary>
+    /// <param name="request">The request, before it is sent.</param>
+    public Task Note(HttpRequestMessage request) => _canaries.Note(request);
+
     /// <summary>Writes a line to its log, as the service itself would.</summary>
     public void Log(string line) => App.Services.GetRequiredService<ILoggerFactory>().CreateLogger("TokenService").Log(LogLevel.Trace, 0, line, null, (text, _) => text);
 

@@ -1,4 +1,6 @@
 using System;
+using System.Collections.Frozen;
+using System.Collections.Generic;
 using System.Linq;
 using System.Threading;
 using System.Threading.Tasks;
@@ -25,13 +27,17 @@ public static class TelemetryExport
 
     private const int LongestEnd = 500;
 
-    // Of the meters of the runtime and the web server, which make many more.
-    private static readonly (string Meter, string[] Instruments)[] s_runtime =
-    [
-        ("Microsoft.AspNetCore.Hosting", ["http.server.request.duration"]),
-        ("Microsoft.AspNetCore.Server.Kestrel", ["kestrel.active_connections"]),
-        ("System.Runtime", ["dotnet.process.cpu.time", "dotnet.process.memory.working_set", "dotnet.gc.pause.time"]),
-    ];
+    // Of the meters of the runtime and the web server, which make many more, and those of their attributes that docs/metrics.md lists: another version of
+    // the runtime may have others.
+    private static readonly FrozenDictionary<(string Meter, string Instrument), string[]> s_runtime = new Dictionary<(string, string), string[]>
+    {
+        [("Microsoft.AspNetCore.Hosting", "http.server.request.duration")] =
+            ["http.route", "http.request.method", "http.response.status_code", "url.scheme", "network.protocol.version"],
+        [("Microsoft.AspNetCore.Server.Kestrel", "kestrel.active_connections")] = ["server.port"],
+        [("System.Runtime", "dotnet.process.cpu.time")] = ["cpu.mode"],
+        [("System.Runtime", "dotnet.process.memory.working_set")] = [],
+        [("System.Runtime", "dotnet.gc.pause.time")] = [],
+    }.ToFrozenDictionary();
 
     /// <summary>Sets it up.</summary>
     /// <param name="services">The services of the program.</param>
@@ -50,11 +56,10 @@ public static class TelemetryExport
             .ConfigureResource(resource => resource.AddService("token-service", serviceVersion: Telemetry.Version).AddEnvironmentVariableDetector())
             .WithMetrics(metrics =>
             {
-                metrics.AddMeter([Telemetry.Name, .. s_runtime.Select(known => known.Meter)]);
-                metrics.AddView(instrument => instrument.Meter.Name == Telemetry.Name
-                    || s_runtime.Any(known => known.Meter == instrument.Meter.Name && known.Instruments.Contains(instrument.Name))
-                        ? null
-                        : MetricStreamConfiguration.Drop);
+                metrics.AddMeter([Telemetry.Name, .. s_runtime.Keys.Select(known => known.Meter).Distinct()]);
+                metrics.AddView(instrument => instrument.Meter.Name == Telemetry.Name ? null
+                    : s_runtime.TryGetValue((instrument.Meter.Name, instrument.Name), out var attributes) ? new MetricStreamConfiguration { TagKeys = attributes }
+                    : MetricStreamConfiguration.Drop);
                 if (isScraped)
                 {
                     // As it is at the moment, however often somebody asks.

@@ -1,4 +1,5 @@
 using System;
+using System.Collections.Immutable;
 using System.Diagnostics;
 using System.IO;
 using System.Linq;
@@ -16,6 +17,9 @@ namespace Fuzz;
 /// <summary>The service on the loopback with a store of its own: in this process, or a program in its own.</summary>
 internal sealed class FuzzedService : IAsyncDisposable
 {
+    /// <summary>The settings of a service that is asked as much as it can answer: it logs nothing and counts no failures.</summary>
+    public static readonly ImmutableArray<string> Quiet = ["--Logging:LogLevel:Default=None", "--TokenService:RateLimit:FailuresPerMinute=0"];
+
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(30);
 
     private readonly DirectoryInfo _folder;
@@ -30,13 +34,14 @@ internal sealed class FuzzedService : IAsyncDisposable
     /// <summary>Starts it.</summary>
     /// <param name="program">The program; <see langword="null"/> for this process.</param>
     /// <param name="clients">Makes the declarative file, for a folder.</param>
+    /// <param name="settings">Its settings, beside those that say where it is.</param>
     /// <param name="disabled">The client that is switched off, if any.</param>
-    public static async Task<FuzzedService> Start(string? program, Func<string, string> clients, string? disabled = null)
+    public static async Task<FuzzedService> Start(string? program, Func<string, string> clients, ImmutableArray<string> settings, string? disabled = null)
     {
         var folder = Directory.CreateTempSubdirectory("token-service-fuzz-");
         var file = Path.Combine(folder.FullName, "clients.json");
         await File.WriteAllTextAsync(file, clients(folder.FullName));
-        string[] settings = ["--environment=Development", $"--contentRoot={folder.FullName}", "--Logging:LogLevel:Default=None", "--TokenService:RateLimit:FailuresPerMinute=0"];
+        settings = ["--environment=Development", $"--contentRoot={folder.FullName}", .. settings];
         if (disabled is not null)
         {
             await Run("apply", file);

@@ -2,6 +2,7 @@ using System;
 using System.Collections.Generic;
 using System.Diagnostics;
 using System.Globalization;
+using System.IO;
 using System.Threading.Tasks;
 
 namespace Fuzz;
@@ -51,7 +52,7 @@ internal static class Program
                 }
 
             case "socket":
-                await using (var service = await FuzzedService.Start(program, Corpus.Clients))
+                await using (var service = await FuzzedService.Start(program, Corpus.Clients, FuzzedService.Quiet))
                 {
                     return Tell(await SocketRun.Run(service.Url, count ?? (isLong ? 5_000_000 : 50_000), seed, done => Console.Error.WriteLine($"{done} requests")));
                 }
@@ -59,7 +60,8 @@ internal static class Program
             case "differential":
                 return Tell(Differential.Run(count ?? 1_000_000, seed));
             case "timing":
-                await using (var service = await FuzzedService.Start(program, _ => Timing.Clients, Timing.Disabled))
+                // In a process of its own, where its log is no part of the report.
+                await using (var service = await FuzzedService.Start(program ?? Path.Combine(AppContext.BaseDirectory, "TokenService"), _ => Timing.Clients, Timing.Settings, Timing.Disabled))
                 {
                     return Tell(await Timing.Run(service.Url, count ?? 20_000, seed));
                 }

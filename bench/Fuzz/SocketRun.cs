@@ -200,11 +200,19 @@ internal sealed class SocketRun
         for (var round = 1; ; round++)
         {
             using var connection = await RawConnection.Open(_url);
-            await connection.Send(bytes);
             var (isWhole, answers, isBusy) = (IsWhole(bytes), 0, false);
+            var (isLate, late) = (false, (RawAnswer?)null);
+            var since = Stopwatch.StartNew();
+            await connection.Send(bytes);
             while (!connection.IsClosed && answers < 100)
             {
                 var answer = await connection.Read(answers > 0 || !isWhole ? s_silence : s_patience);
+                if (since.Elapsed > s_longest && (answer is not null || connection.IsClosed))
+                {
+                    (isLate, late) = (true, answer);
+                }
+
+                since.Restart();
                 if (answer is null)
                 {
                     break;
@@ -225,11 +233,16 @@ internal sealed class SocketRun
                 }
             }
 
-            if (round < Rounds && (isBusy || (isWhole && answers == 0)))
+            if (round < Rounds && (isBusy || isLate || (isWhole && answers == 0)))
             {
-                _notes.Count("again: raw");
+                _notes.Count(isLate ? "again: raw, late" : "again: raw");
                 await Task.Delay(isBusy ? 1_000 : 0);
                 continue;
+            }
+
+            if (isLate)
+            {
+                Find("takes over a second", bytes, late, index);
             }
 
             if (answers == 0)

@@ -1,5 +1,6 @@
 using System;
 using System.Collections.Generic;
+using System.Collections.Immutable;
 using System.Diagnostics;
 using System.Globalization;
 using System.Linq;
@@ -35,8 +36,13 @@ internal static partial class Timing
     /// <summary>The client that is switched off.</summary>
     public const string Disabled = "closed-job";
 
+    /// <summary>
+    /// The settings: as a service runs, with the level of the log that it has where nothing is set, with failures counted, though none is one too many, and with an audit log.
+    /// </summary>
+    public static readonly ImmutableArray<string> Settings = ["--TokenService:RateLimit:FailuresPerMinute=2147483647", "--TokenService:Audit:File=audit.log"];
+
     /// <summary>Measures.</summary>
-    /// <param name="url">Where the service listens, which counts no failures.</param>
+    /// <param name="url">Where the service listens, with <see cref="Settings"/>.</param>
     /// <param name="samples">How many of each kind.</param>
     /// <param name="seed">What the order in each round follows from.</param>
     /// <returns>The medians and how they differ, and a finding where the texts differ, or the medians by 1 % or more.</returns>
