@@ -493,19 +493,20 @@ internal sealed class SocketRun
     private static Request Post(string path, string form)
         => new("POST", path, [("Content-Type", "application/x-www-form-urlencoded")], Encoding.ASCII.GetBytes(form));
 
-    // Whether the bytes are a whole request in any reading: its headers end, and its body is there.
+    // Whether the bytes are a whole request: its headers end, and its body is there. Empty lines before it are none, and a line may end without its carriage return
+    // (RFC 9112 §2.2).
     private static bool IsWhole(byte[] bytes)
     {
-        var text = Encoding.Latin1.GetString(bytes);
-        var end = text.IndexOf("\r\n\r\n", StringComparison.Ordinal);
-        if (end < 0)
+        var text = Encoding.Latin1.GetString(bytes).TrimStart('\r', '\n');
+        var end = s_endOfHead.Match(text);
+        if (!end.Success)
         {
             return false;
         }
 
-        var lengths = text[..end].Split("\r\n").Where(line => line.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase)).ToList();
+        var lengths = text[..end.Index].Split('\n').Where(line => line.StartsWith("Content-Length:", StringComparison.OrdinalIgnoreCase)).ToList();
         return lengths.Count == 0
-            || (long.TryParse(lengths[0].AsSpan(15).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var length) && text.Length >= end + 4 + length);
+            || (long.TryParse(lengths[0].AsSpan(15).Trim(), NumberStyles.None, CultureInfo.InvariantCulture, out var length) && text.Length >= end.Index + end.Length + length);
     }
 
     private static string? Member(string body, string name)
