@@ -194,7 +194,7 @@ public sealed class TelemetryTests : IAsyncLifetime, IDisposable
         await Until(() => _receiver.Spans.Any(span => span.TraceId == traceId && span.Name == "POST /oauth2/token")
             && _receiver.Spans.Count(span => span.TraceId == "0af7651916cd43dd8448eb211c80319c") == 3);
         var refusal = _receiver.Spans.Single(span => span.TraceId == traceId && span.Name == "POST /oauth2/token");
-        refusal.Attributes.Should().Contain("error.type", "invalid_client").And.Contain("tokenservice.check", "client_secret")
+        refusal.Attributes.Should().Contain("oauth.error", "invalid_client").And.Contain("tokenservice.check", "client_secret")
             .And.Contain("http.response.status_code", "401").And.Contain("http.request.method", "POST").And.Contain("http.route", "/oauth2/token");
         refusal.Parent.Should().BeEmpty();
         var spans = _receiver.Spans.Where(span => span.TraceId == "0af7651916cd43dd8448eb211c80319c").ToDictionary(span => span.Name);

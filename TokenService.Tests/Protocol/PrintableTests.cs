@@ -57,6 +57,20 @@ public sealed class PrintableTests
     [InlineData("012345678901234567890123456789012345678901234567890123456789")]
     public void What_looks_like_none_is_shown(string text) => Withhold(text).Should().Be(text);
 
+    [Theory]
+    [InlineData("chosen-by-somebody-1")]
+    [InlineData("chosen \"by\" somebody")]
+    [InlineData("\"chosen\\by\\somebody")]
+    [InlineData("chösen-by-sömebody-1")]
+    public void A_chosen_secret_is_withheld_beside_and_with_characters_that_are_escaped(string secret)
+    {
+        foreach (var (before, after) in ((string, string)[])[("", ""), ("\u001b", ""), ("", "\u001b"), ("\r\n", "\u00a0"), ("\t", "\0")])
+        {
+            var shown = Printable.Withhold(Printable.Quote($"{before}{secret}{after}"), text => text == secret);
+            shown.Should().Contain("***").And.NotContain("omebody");
+        }
+    }
+
     [Fact]
     public void Withholding_twice_changes_nothing_more() => Gen.String[Gen.Char["aeyJ09-_. \"…("], 0, 120].Sample(
         text => Withhold(Withhold(text)) == Withhold(text), iter: 20_000);

@@ -32,8 +32,8 @@ public static class Printable
     private static readonly SearchValues<char> s_base64Url = SearchValues.Create(Base64Url);
     private static readonly SearchValues<char> s_betweenWords = SearchValues.Create(" \"");
 
-    // Of a URI, or of something like credentials.
-    private static readonly SearchValues<char> s_betweenParts = SearchValues.Create(" \"/?#&=:,;@");
+    // Of a URI, or of something like credentials; and where another character is written as an escape.
+    private static readonly SearchValues<char> s_betweenParts = SearchValues.Create(" \"/?#&=:,;@\\");
 
     // What stands in a text for the operator is ASCII, but for the mark of what was cut off.
     private static readonly SearchValues<char> s_betweenKeys = SearchValues.Create(" !\"#$%&'()*,.:;<=>?@[\\]^`{|}~…\r\n\t");
@@ -79,15 +79,16 @@ public static class Printable
     /// <param name="isSecret">Whether a text is somebody's secret; asked for the text itself, its words and their parts of 16 characters and more.</param>
     public static string Withhold(string text, Func<string, bool> isSecret)
     {
-        if (text.Contains("PRIVATE KEY", StringComparison.Ordinal) || isSecret(text))
+        if (text.Contains("PRIVATE KEY", StringComparison.Ordinal) || isSecret(text) || isSecret(Unescaped(text.AsSpan().Trim('"'))))
         {
             return Withheld;
         }
 
         text = WithholdGenerated(text);
         text = WithholdBetween(text, s_betweenKeys, static (run, _) => run.Length >= LeastOfKey && IsMixed(run));
-        text = WithholdBetween(text, s_betweenWords, (word, rest) => word.Length >= LeastOfChosen && (IsCut(word, rest) || isSecret(word.ToString())));
-        return WithholdBetween(text, s_betweenParts, (part, _) => part.Length >= LeastOfChosen && isSecret(part.ToString()));
+        text = WithholdBetween(text, s_betweenWords, (word, rest) => word.Length >= LeastOfChosen && (IsCut(word, rest) || isSecret(word.ToString()) || isSecret(Unescaped(word))));
+        return WithholdBetween(
+            text, s_betweenParts, (part, _) => part.Length >= LeastOfChosen && (isSecret(part.ToString()) || (IsEscape(part) && isSecret(part[EscapeLength..].ToString()))));
     }
 
     /// <summary>
@@ -100,9 +101,10 @@ public static class Printable
     {
         // By whole words: a part of a secret would not be known for one.
         var kept = text.Length > MostRecorded ? text[..Math.Max(0, text.LastIndexOf(' ', MostRecorded))] : text;
-        return isSecret(text) || Withhold(kept, isSecret) != kept ? Withheld
-            : kept.Length == text.Length ? Escape(kept, MostRecorded)
-            : string.Create(CultureInfo.InvariantCulture, $"{Escape(kept, MostRecorded)}… ({text.Length} characters)");
+        var escaped = Escape(kept, MostRecorded);
+        return isSecret(text) || Withhold(escaped, isSecret) != escaped ? Withheld
+            : kept.Length == text.Length ? escaped
+            : string.Create(CultureInfo.InvariantCulture, $"{escaped}… ({text.Length} characters)");
     }
 
     // 43 or 64 characters of base64url as secrets are generated here, the beginning of one that Quote has cut off, or a JWT.
@@ -160,6 +162,32 @@ public static class Printable
     {
         var at = run.IndexOf("eyJ", StringComparison.Ordinal);
         return at == 0 || (at > 0 && run.Length - at >= ShortestHeader && rest.StartsWith(".e", StringComparison.Ordinal));
+    }
+
+    // What Quote has made of it, undone: a secret that somebody has chosen may have a quotation mark in it. Control characters around it are none of it.
+    private static string Unescaped(ReadOnlySpan<char> word)
+    {
+        var text = new StringBuilder(word.Length);
+        while (word.IndexOf('\\') is >= 0 and var at)
+        {
+            text.Append(word[..at]);
+            var isEscape = IsEscape(word[(at + 1)..]);
+            text.Append(isEscape ? (char)ushort.Parse(word.Slice(at + 2, EscapeLength - 1), NumberStyles.AllowHexSpecifier, CultureInfo.InvariantCulture) : '\\');
+            word = word[(at + 1 + (isEscape ? EscapeLength : 0))..];
+        }
+
+        var whole = text.Append(word).ToString().AsSpan();
+        while (whole is [var first, ..] && (char.IsControl(first) || char.IsWhiteSpace(first)))
+        {
+            whole = whole[1..];
+        }
+
+        while (whole is [.., var last] && (char.IsControl(last) || char.IsWhiteSpace(last)))
+        {
+            whole = whole[..^1];
+        }
+
+        return whole.ToString();
     }
 
     private static bool IsEscape(ReadOnlySpan<char> run)
