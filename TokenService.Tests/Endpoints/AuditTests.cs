@@ -151,22 +151,27 @@ public sealed class AuditTests : IDisposable
         AuditRecords.Read($"{Log}.1").Concat(AuditRecords.Read(Log)).Count(record => record.Text("event") == "token_issued").Should().Be(2);
     }
 
-    [Fact]
-    public async Task The_next_start_goes_on_behind_the_last_record_and_takes_away_an_unfinished_line()
+    [Theory]
+    [InlineData("{\"audit\":1,\"seq\"", 0)]
+    [InlineData("{\"audit\":1,\"seq\"", 100)]
+    [InlineData("", 100_000)]
+    public async Task The_next_start_goes_on_behind_the_last_record_and_takes_away_an_unfinished_line(string begun, int zeros)
     {
+        // Zeros are what a file system leaves where power failed before the content was there.
+        var unfinished = begun + new string('\0', zeros);
         await using (await Start())
         {
         }
 
         var before = AuditRecords.Read(Log);
-        File.AppendAllText(Log, "{\"audit\":1,\"seq\"");
+        File.AppendAllText(Log, unfinished);
         await using (await Start())
         {
         }
 
         var start = AuditRecords.Read(Log)[before.Count];
         (start.Text("event"), start.GetProperty("torn_bytes").GetInt64(), start.GetProperty("seq").GetInt64(), start.Text("prev"))
-            .Should().Be(("start", 16, before.Count + 1, before[^1].Text("hash")));
+            .Should().Be(("start", unfinished.Length, before.Count + 1, before[^1].Text("hash")));
         (await Verify("--complete")).ExitCode.Should().Be(0);
     }
 

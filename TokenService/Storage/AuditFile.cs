@@ -133,7 +133,7 @@ public sealed class AuditFile : IAuditOutput
         _identity = FileIdentity.Of(_path);
         var length = RandomAccess.GetLength(_handle);
         var end = LineEndBefore(length);
-        if (!MayBeRecord(0, length) || !MayBeRecord(end, length))
+        if (!MayBeOwn(0, length) || !MayBeOwn(end, length))
         {
             Leave();
             throw new IOException("there is something in it that is no audit log");
@@ -145,12 +145,22 @@ public sealed class AuditFile : IAuditOutput
         return new AuditTail(last?.Sequence ?? 0, last?.Hash, length - end);
     }
 
-    // Whether what stands between these places begins as a record does, as far as it goes.
-    private bool MayBeRecord(long from, long to)
+    // Whether what stands between these places begins as a record does, as far as it goes, or is nothing but zeros: those are left where power failed.
+    private bool MayBeOwn(long from, long to)
     {
         var beginning = "{\"audit\":1,"u8;
         var there = _block.AsSpan(0, (int)Math.Min(beginning.Length, to - from));
-        return RandomAccess.Read(_handle!, there, from) == there.Length && beginning.StartsWith(there);
+        if (RandomAccess.Read(_handle!, there, from) == there.Length && beginning.StartsWith(there))
+        {
+            return true;
+        }
+
+        while (from < to && RandomAccess.Read(_handle!, _block.AsSpan(0, (int)Math.Min(_block.Length, to - from)), from) is > 0 and var read && !_block.AsSpan(0, read).ContainsAnyExcept((byte)0))
+        {
+            from += read;
+        }
+
+        return from == to;
     }
 
     // Before it is opened: a pipe would wait for a reader.
