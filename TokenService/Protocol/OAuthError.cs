@@ -56,11 +56,15 @@ public sealed record OAuthError
     /// The same as it may be logged and kept: without what may be a secret or a token that was sent in the place of something else. A
     /// <c>kid</c> looks like one and is none.
     /// </summary>
+    /// <remarks>
+    /// What came from a caller stands in quotation marks (<see cref="Printable.Quote"/>). Words of our own are not searched: that would take longer for
+    /// a right secret by another method than for a wrong one.
+    /// </remarks>
     /// <param name="isSecret">Whether a text is the secret of a client.</param>
     public OAuthError Withheld(Func<string, bool> isSecret) => this with
     {
         ClientId = ClientId is null ? null : Printable.Withhold(ClientId, isSecret),
-        Failed = Failed.Name == "kid" ? Failed : Failed with { Came = Printable.Withhold(Failed.Came, isSecret) },
+        Failed = Failed.Name == "kid" || !Failed.Came.Contains('"', StringComparison.Ordinal) ? Failed : Failed with { Came = Printable.Withhold(Failed.Came, isSecret) },
     };
 
     /// <summary>The same of a request that could be read.</summary>

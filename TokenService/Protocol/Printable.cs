@@ -79,14 +79,14 @@ public static class Printable
     /// <param name="isSecret">Whether a text is somebody's secret; asked for the text itself, its words and their parts of 16 characters and more.</param>
     public static string Withhold(string text, Func<string, bool> isSecret)
     {
-        if (text.Contains("PRIVATE KEY", StringComparison.Ordinal) || isSecret(text) || isSecret(Unescaped(text.AsSpan().Trim('"'))))
+        if (text.Contains("PRIVATE KEY", StringComparison.Ordinal) || isSecret(text) || (text.Contains('\\', StringComparison.Ordinal) && isSecret(Unescaped(text.AsSpan().Trim('"')))))
         {
             return Withheld;
         }
 
         text = WithholdGenerated(text);
         text = WithholdBetween(text, s_betweenKeys, static (run, _) => run.Length >= LeastOfKey && IsMixed(run));
-        text = WithholdBetween(text, s_betweenWords, (word, rest) => word.Length >= LeastOfChosen && (IsCut(word, rest) || isSecret(word.ToString()) || isSecret(Unescaped(word))));
+        text = WithholdBetween(text, s_betweenWords, (word, rest) => word.Length >= LeastOfChosen && (IsCut(word, rest) || isSecret(word.ToString()) || (word.Contains('\\') && isSecret(Unescaped(word)))));
         return WithholdBetween(
             text, s_betweenParts, (part, _) => part.Length >= LeastOfChosen && (isSecret(part.ToString()) || (IsEscape(part) && isSecret(part[EscapeLength..].ToString()))));
     }
