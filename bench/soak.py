@@ -169,8 +169,9 @@ class Soak:
             return {table: store.execute(f"SELECT COUNT(*) FROM {table}").fetchone()[0] for table in ("used_assertions", "signing_keys", "clients", "refusals")}
 
     def report(self, tokens, failing):
-        """The two looks: the minute around the end of minute 2, and the last one. Used assertions are removed once a minute, so each has a peak in it."""
-        early, late = self.samples[90:150], self.samples[-60:]
+        """The two looks: the minute after the end of minute 2, and the last one. Used assertions are kept for a minute and a half and removed once a minute: the first
+        whole peak is over two and a half minutes after the start, and each look has one."""
+        early, late = self.samples[120:180], self.samples[-60:]
         table = lambda name: lambda sample: sample["rows"][name]
         lines = [
             # Between two collections it grows: the least is what is left after one.
@@ -184,12 +185,14 @@ class Soak:
             ("refusals kept", max, table("refusals"), 1000),
         ]
         grew = False
-        print(f"\n{'':<32}{'minute 2':>12}{f'minute {self.minutes}':>12}")
+        print(f"\n{'':<32}{'minute 3':>12}{f'minute {self.minutes}':>12}")
         for name, pick, value, slack in lines:
             at = [pick(map(value, samples)) for samples in (early, late)]
             holds = at[1] <= max(at[0] * (1 + GROWTH), at[0] + slack)
             grew |= not holds
             print(f"{name:<32}{at[0]:>12.1f}{at[1]:>12.1f}   {'' if holds else 'GREW'}")
+        each = [min(sample["memory"] for sample in self.samples[at:at + 60]) / MIB for at in range(0, self.seconds - 59, 60)]
+        print("least memory of each minute, MiB: " + " ".join(f"{least:.1f}" for least in each))
         print(f"\n{self.done}\ntokens asked for: {tokens}\nfailing logins: {failing}")
         for fault in self.faults[:5]:
             print(f"fault: {fault}")
