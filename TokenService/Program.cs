@@ -39,6 +39,7 @@ public static class Program
         return CommandLine.Run(words, () => ReadSettings(Builder(settings)), async () =>
         {
             BatchScheduling.Begin();
+            NativeHeaps.Limit();
             await using var service = CreateService(settings, TimeProvider.System);
             using var terminate = GracefulStop.EndAtSecond(PosixSignal.SIGTERM);
             using var interrupt = GracefulStop.EndAtSecond(PosixSignal.SIGINT);

@@ -3,6 +3,7 @@ using System.Net;
 using FluentAssertions;
 using Microsoft.Extensions.Time.Testing;
 using TokenService.Operations;
+using TokenService.Tests.Endpoints;
 using TokenService.Tests.Support;
 using Xunit;
 
@@ -74,12 +75,17 @@ public sealed class FailureLimiterTests
             }
         }
     }
+}
 
+/// <summary>What the table of failures takes. The memory of the whole process is measured: nothing else runs meanwhile.</summary>
+[Collection(nameof(UnderLoad))]
+public sealed class FailureLimiterMemoryTests
+{
     [Fact]
     public void A_flood_of_addresses_and_client_ids_takes_at_most_16_MiB()
     {
         var before = GC.GetTotalMemory(forceFullCollection: true);
-        var limiter = new FailureLimiter(1, _time);
+        var limiter = new FailureLimiter(1, new FakeTimeProvider());
         var chance = new Random(1);
         var address = new byte[16];
         for (var i = 0; i < LongForm.Of(1_000_000, 10_000_000); i++)

@@ -6,6 +6,7 @@ using System.Security.Cryptography;
 using System.Security.Cryptography.X509Certificates;
 using System.Text;
 using System.Text.RegularExpressions;
+using System.Threading;
 
 namespace Fuzz;
 
@@ -26,6 +27,10 @@ internal static partial class Corpus
 
     /// <summary>The P-256 key of all clients that have one: <c>kid</c> 2 of <c>key-job</c>.</summary>
     public static ECDsa Ec { get; } = ReadEc();
+
+    // Nothing promises that several threads can share one object.
+    private static readonly ThreadLocal<RSA> s_rsa = new(ReadRsa);
+    private static readonly ThreadLocal<ECDsa> s_ec = new(ReadEc);
 
     /// <summary>The time that the inputs of the process are right at.</summary>
     public static DateTimeOffset Now { get; } = DateTimeOffset.FromUnixTimeSeconds(1_800_000_000);
@@ -70,9 +75,9 @@ internal static partial class Corpus
         "HS256" => HMACSHA256.HashData(Encoding.UTF8.GetBytes(MacSecret), content),
         "HS384" => HMACSHA384.HashData(Encoding.UTF8.GetBytes(MacSecret), content),
         "HS512" => HMACSHA512.HashData(Encoding.UTF8.GetBytes(MacSecret), content),
-        "RS256" or "RS384" or "RS512" => Locked(() => Rsa.SignData(content, new HashAlgorithmName($"SHA{algorithm[2..]}"), RSASignaturePadding.Pkcs1)),
-        "PS256" or "PS384" or "PS512" => Locked(() => Rsa.SignData(content, new HashAlgorithmName($"SHA{algorithm[2..]}"), RSASignaturePadding.Pss)),
-        "ES256" => Locked(() => Ec.SignData(content, HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation)),
+        "RS256" or "RS384" or "RS512" => s_rsa.Value!.SignData(content, new HashAlgorithmName($"SHA{algorithm[2..]}"), RSASignaturePadding.Pkcs1),
+        "PS256" or "PS384" or "PS512" => s_rsa.Value!.SignData(content, new HashAlgorithmName($"SHA{algorithm[2..]}"), RSASignaturePadding.Pss),
+        "ES256" => s_ec.Value!.SignData(content, HashAlgorithmName.SHA256, DSASignatureFormat.IeeeP1363FixedFieldConcatenation),
         _ => [1, 2, 3],
     };
 
@@ -95,17 +100,6 @@ internal static partial class Corpus
         using var issued = client.Create(root, from, to, [1, 2, 3, 4]);
         using var own = new CertificateRequest("CN=self", Rsa, HashAlgorithmName.SHA256, RSASignaturePadding.Pkcs1).CreateSelfSigned(from, to);
         return ([issued.RawData, own.RawData, root.RawData], root.ExportCertificatePem());
-    }
-
-    private static readonly System.Threading.Lock s_lock = new();
-
-    // Nothing promises that several threads can share one object.
-    private static byte[] Locked(Func<byte[]> sign)
-    {
-        lock (s_lock)
-        {
-            return sign();
-        }
     }
 
     private static string WithKeys(string text) => Keys().Replace(text, match => Jwk(match.Groups[1].Value == "rsa", match.Groups[3].Value));

@@ -282,7 +282,13 @@ internal static class Mutation
                 // As large as it may be, of one part or one word.
                 var part = dice.OneIn(2) && length > 0 ? [.. bytes.GetRange(at, length)] : dice.Of<byte[]>(s_words);
                 var count = (dice.OneIn(2) ? MaxBytes - bytes.Count : dice.Below(2_000)) / part.Length;
-                bytes.InsertRange(at, Enumerable.Repeat(part, count).SelectMany(one => one));
+                var parts = new byte[count * part.Length];
+                for (var i = 0; i < parts.Length; i += part.Length)
+                {
+                    part.CopyTo(parts, i);
+                }
+
+                bytes.InsertRange(at, parts);
                 break;
             case 12:
                 // Digits, which count something.
