@@ -165,10 +165,11 @@ public static class RequestForm
         }
         catch (Exception fault) when (fault is IOException or InvalidOperationException)
         {
-            // The web server throws one or the other, depending on what is wrong with the chunks and trailers.
+            // The web server throws one or the other, depending on what is wrong with the chunks and trailers; and so it does for a whole body behind which the caller
+            // closed the connection, when the answer took too long. It closes it too, then.
             return OAuthError.InvalidRequest(
                 "The body could not be read: it is shorter than announced, too slow, or badly chunked.",
-                new("body", "a whole body", "one that is shorter than announced, too slow, or badly chunked"));
+                new("body", "a whole body", "one that is shorter than announced, too slow, or badly chunked; or the caller closed the connection before it was read"));
         }
         finally
         {
