@@ -274,18 +274,22 @@ class Measurement:
         def measure(one):
             server = self.servers[one.key] = Server(one)
             before = store_content(one)
+            left_before, loads = left_requests(one), 0
             tokens, rate = 1, self.rates[one.key]
             enough = self.settings.tokens / rate <= MOST_SECONDS_FOR_TOKENS
             while tokens < self.settings.tokens:
                 seconds = max(1, round((self.settings.tokens - tokens) / rate)) if enough else SECONDS_WHERE_TOO_SLOW
                 variables = {"CREDENTIALS": str(one.credentials), "FIRST": "1"}
                 tokens += wrk(server, "token.lua", BASE_CONNECTIONS, seconds, variables)["requests"]
+                loads += 1
                 if not enough:
                     break
             resident, peak = server.memory()
             self.results["memory"][one.key] = {"resident": resident, "peak": peak, "tokens": tokens}
             if before is not None:
                 self.compare_store(one, before, store_content(one), tokens)
+                if left_requests(one) - left_before > loads * BASE_CONNECTIONS:
+                    raise BenchFault(f"{one.name}: more bodies were refused than wrk can have left")
             self.servers.pop(one.key).stop()
             return f"{resident:>9,.1f} MB after {tokens:,} tokens"
 
@@ -318,6 +322,16 @@ def store_content(one):
             content[table] = (len(rows), hashlib.sha256("\n".join(rows).encode()).hexdigest())
     store.close()
     return content
+
+
+def left_requests(one):
+    """How many refusals of a body the service's store has; 0 for anybody else."""
+    if not isinstance(one, contestants.Service):
+        return 0
+    with sqlite3.connect(f"file:{one.folder / 'store.db'}?mode=ro", uri=True) as store:
+        (count,) = store.execute("SELECT COUNT(*) FROM refusals WHERE failed_check = 'body'").fetchone()
+    store.close()
+    return count
 
 
 def wrk(server, script, connections, seconds, variables):
