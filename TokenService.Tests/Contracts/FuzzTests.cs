@@ -19,7 +19,7 @@ public sealed class FuzzTests(ITestOutputHelper output)
     [Fact]
     public void Whatever_is_sent_is_read_without_an_exception_and_at_once()
     {
-        var report = InProcess.Run(LongForm.Of(100_000, 2_000_000), s_seed);
+        var report = InProcess.Run(LongForm.Of(200_000, 2_000_000), s_seed);
         output.WriteLine($"seed {s_seed}\n{report}");
 
         report.Findings.Should().BeEmpty($"seed {s_seed}");

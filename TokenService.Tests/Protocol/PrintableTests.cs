@@ -40,6 +40,16 @@ public sealed class PrintableTests
             iter: 20_000);
     }
 
+    [Fact]
+    public void What_is_withheld_is_found_behind_and_before_short_words_of_any_number()
+    {
+        const string Chosen = "chosen-by-me-123";
+        var words = Gen.Select(Gen.String[Gen.Char["abu09"], 0, 7], Gen.Char[" :=&.…\\"], (word, end) => word + end).Array[0, 40].Select(string.Concat);
+        Gen.Select(words, Gen.OneOf(Chosen, "eyJ", "eyJhbGciOiJub25lIn0.e30.AA", new string('a', 43), $"{new string('a', 36)}A0"), words).Sample(
+            (before, secret, after) => Printable.Withhold($"{before} {secret} {after}", text => text == Chosen) == $"{before} *** {after}",
+            iter: 20_000);
+    }
+
     [Theory]
     [InlineData("eyJhbGciOiJub25lIn0.e30.")]
     [InlineData("x eyJhbGciOiJub25lIn0.e30.AA y")]

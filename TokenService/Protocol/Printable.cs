@@ -21,6 +21,9 @@ public static class Printable
     // What follows the backslash.
     private const int EscapeLength = 5;
 
+    // How every JWT begins.
+    private const string BeginOfJwt = "eyJ";
+
     private const string Withheld = "***";
     private const int LeastOfKey = 38;
 
@@ -85,10 +88,11 @@ public static class Printable
         }
 
         text = WithholdGenerated(text);
-        text = WithholdBetween(text, s_betweenKeys, static (run, _) => run.Length >= LeastOfKey && IsMixed(run));
-        text = WithholdBetween(text, s_betweenWords, (word, rest) => word.Length >= LeastOfChosen && (IsCut(word, rest) || isSecret(word.ToString()) || (word.Contains('\\') && isSecret(Unescaped(word)))));
+        text = WithholdBetween(text, s_betweenKeys, LeastOfKey, static (run, _) => IsMixed(run));
+        text = WithholdBetween(
+            text, s_betweenWords, LeastOfChosen, (word, rest) => IsCut(word, rest) || isSecret(word.ToString()) || (word.Contains('\\') && isSecret(Unescaped(word))));
         return WithholdBetween(
-            text, s_betweenParts, (part, _) => part.Length >= LeastOfChosen && (isSecret(part.ToString()) || (IsEscape(part) && isSecret(part[EscapeLength..].ToString()))));
+            text, s_betweenParts, LeastOfChosen, (part, _) => isSecret(part.ToString()) || (IsEscape(part) && isSecret(part[EscapeLength..].ToString())));
     }
 
     /// <summary>
@@ -111,10 +115,18 @@ public static class Printable
     private static string WithholdGenerated(string text)
     {
         StringBuilder? shown = null;
+        var shortest = text.Contains(BeginOfJwt, StringComparison.Ordinal) ? BeginOfJwt.Length : LeastOfSecret;
         var (kept, at) = (0, 0);
-        while (text.AsSpan(at).IndexOfAny(s_base64Url) is >= 0 and var before)
+        while (at + shortest <= text.Length)
         {
-            var start = at + before;
+            // What ends within so many characters is too short, and so is all before.
+            if (text.AsSpan(at, shortest).LastIndexOfAnyExcept(s_base64Url) is >= 0 and var last)
+            {
+                at += last + 1;
+                continue;
+            }
+
+            var start = at;
             at = EndOf(text, start, s_base64Url);
 
             // What stands for another character ends in letters and digits: they are none of what comes behind.
@@ -131,13 +143,20 @@ public static class Printable
         return shown is null ? text : shown.Append(text, kept, text.Length - kept).ToString();
     }
 
-    private static string WithholdBetween(string text, SearchValues<char> separators, Func<ReadOnlySpan<char>, ReadOnlySpan<char>, bool> isWithheld)
+    private static string WithholdBetween(string text, SearchValues<char> separators, int shortest, Func<ReadOnlySpan<char>, ReadOnlySpan<char>, bool> isWithheld)
     {
         StringBuilder? shown = null;
         var (kept, at) = (0, 0);
-        while (text.AsSpan(at).IndexOfAnyExcept(separators) is >= 0 and var before)
+        while (at + shortest <= text.Length)
         {
-            var start = at + before;
+            // What ends within so many characters is too short, and so is all before.
+            if (text.AsSpan(at, shortest).LastIndexOfAny(separators) is >= 0 and var last)
+            {
+                at += last + 1;
+                continue;
+            }
+
+            var start = at;
             at = text.AsSpan(start).IndexOfAny(separators) is >= 0 and var length ? start + length : text.Length;
             if (isWithheld(text.AsSpan(start, at - start), text.AsSpan(at)))
             {
@@ -157,10 +176,10 @@ public static class Printable
     private static bool IsCut(ReadOnlySpan<char> word, ReadOnlySpan<char> rest)
         => rest.StartsWith(Cut, StringComparison.Ordinal) && word.Length >= MaxLength && !word.Contains("://", StringComparison.Ordinal);
 
-    // Every JWT begins so. In the middle of a word it is one only with a header before the dot, and claims behind it: "keyJob" is a name.
+    // In the middle of a word it is one only with a header before the dot, and claims behind it: "keyJob" is a name.
     private static bool IsJwt(ReadOnlySpan<char> run, ReadOnlySpan<char> rest)
     {
-        var at = run.IndexOf("eyJ", StringComparison.Ordinal);
+        var at = run.IndexOf(BeginOfJwt, StringComparison.Ordinal);
         return at == 0 || (at > 0 && run.Length - at >= ShortestHeader && rest.StartsWith(".e", StringComparison.Ordinal));
     }
 

@@ -41,7 +41,7 @@ internal static class InProcess
         // Compiled by then: the first times are not the input's.
         for (var i = 0; i < WarmUp * turns.Length; i++)
         {
-            Try(turns[i % turns.Length], new Dice(~seed, (ulong)i), notes: null, "");
+            Try(turns[i % turns.Length], new Dice(~seed, (ulong)i), notes: null, ~seed, i);
         }
 
         foreach (var target in targets.All)
@@ -58,7 +58,7 @@ internal static class InProcess
             {
                 for (var i = from; i < Math.Min(count, from + AtOnce); i++)
                 {
-                    Try(turns[(int)(i % turns.Length)], new Dice(seed, (ulong)i), notes, string.Create(CultureInfo.InvariantCulture, $"seed {seed} index {i}"));
+                    Try(turns[(int)(i % turns.Length)], new Dice(seed, (ulong)i), notes, seed, i);
                 }
 
                 if (from % (AtOnce * 1_000) == 0)
@@ -81,7 +81,7 @@ internal static class InProcess
 
     private static Target[] Turns(ImmutableArray<Target> targets) => [.. targets.SelectMany(target => Enumerable.Repeat(target, target.Share))];
 
-    private static void Try(Target target, Dice dice, Notes? notes, string made)
+    private static void Try(Target target, Dice dice, Notes? notes, ulong seed, long index)
     {
         var input = target.Make(dice);
         try
@@ -95,7 +95,7 @@ internal static class InProcess
                 notes.Count("too long once");
                 if (ShortestOf(target, input) is var shortest && shortest > Longest)
                 {
-                    notes.Find($"{target.Name} takes too long", string.Create(CultureInfo.InvariantCulture, $"{shortest.TotalMilliseconds:0.0} ms for {input.Length} bytes, {made}"));
+                    notes.Find($"{target.Name} takes too long", string.Create(CultureInfo.InvariantCulture, $"{shortest.TotalMilliseconds:0.0} ms for {input.Length} bytes, seed {seed} index {index}"));
                 }
             }
         }
@@ -104,7 +104,7 @@ internal static class InProcess
             var where = fault.StackTrace?.Split('\n').FirstOrDefault(line => line.Contains("TokenService.", StringComparison.Ordinal))?.Trim() ?? "";
             notes?.Find(
                 $"{target.Name} throws {fault.GetType().Name} {where}",
-                $"{fault.Message} ({made}; {Convert.ToBase64String(input.AsSpan(0, Math.Min(input.Length, 600)))})");
+                string.Create(CultureInfo.InvariantCulture, $"{fault.Message} (seed {seed} index {index}; {Convert.ToBase64String(input.AsSpan(0, Math.Min(input.Length, 600)))})"));
         }
     }
 

@@ -13,7 +13,9 @@ namespace Fuzz;
 /// </summary>
 internal sealed class LibraryCheck
 {
-    private static readonly TimeSpan s_skew = TimeSpan.FromSeconds(30);
+    /// <summary>By how much clocks may differ.</summary>
+    public static readonly TimeSpan Skew = TimeSpan.FromSeconds(30);
+
     private static readonly string[] s_types = ["JWT", "client-authentication+jwt"];
 
     private readonly JsonWebTokenHandler _handler = new();
@@ -54,6 +56,9 @@ internal sealed class LibraryCheck
     /// <summary>The <c>jti</c> of an assertion that is right.</summary>
     public static string TokenId(string text) => new JsonWebToken(text).Id;
 
+    /// <summary>When an assertion that is right is right no longer, to the second.</summary>
+    public static DateTimeOffset Ends(string text) => new JsonWebToken(text).ValidTo + Skew;
+
     private TokenValidationParameters Parameters(string client, DateTimeOffset now) => new()
     {
         ValidIssuer = client,
@@ -65,7 +70,7 @@ internal sealed class LibraryCheck
         TypeValidator = (type, _, _) => string.IsNullOrEmpty(type) || s_types.Contains(type, StringComparer.OrdinalIgnoreCase)
             ? type
             : throw new SecurityTokenInvalidTypeException("Another typ."),
-        LifetimeValidator = (notBefore, expires, _, _) => expires > (now - s_skew).UtcDateTime && (notBefore is null || notBefore <= (now + s_skew).UtcDateTime),
+        LifetimeValidator = (notBefore, expires, _, _) => expires > (now - Skew).UtcDateTime && (notBefore is null || notBefore <= (now + Skew).UtcDateTime),
     };
 
     private static ImmutableArray<SecurityKey> Keys { get; } =

@@ -278,7 +278,7 @@ internal static class Mutation
             case 10 when dice.OneIn(3):
                 bytes.RemoveRange(at, bytes.Count - at);
                 break;
-            case 11 when dice.OneIn(3) && bytes.Count < MaxBytes:
+            case 11 when dice.OneIn(12) && bytes.Count < MaxBytes:
                 // As large as it may be, of one part or one word.
                 var part = dice.OneIn(2) && length > 0 ? [.. bytes.GetRange(at, length)] : dice.Of<byte[]>(s_words);
                 var count = (dice.OneIn(2) ? MaxBytes - bytes.Count : dice.Below(2_000)) / part.Length;

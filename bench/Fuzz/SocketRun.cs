@@ -35,6 +35,7 @@ internal sealed class SocketRun
 
     private static readonly TimeSpan s_longest = TimeSpan.FromSeconds(1);
     private static readonly TimeSpan s_patience = TimeSpan.FromSeconds(5);
+    private static readonly TimeSpan s_renewal = TimeSpan.FromMinutes(1);
     private static readonly TimeSpan s_silence = TimeSpan.FromMilliseconds(30);
 
     // What the web server answers itself, before any of our code: the request is none of HTTP, too large, or of a version that it does not speak.
@@ -56,9 +57,13 @@ internal sealed class SocketRun
     private readonly ulong _seed;
     private readonly LibraryCheck _library;
     private readonly Notes _notes = new();
-    private readonly ConcurrentDictionary<string, bool> _usedAssertions = new(StringComparer.Ordinal);
-    private ImmutableArray<string> _live = [];
-    private ImmutableArray<string> _toRevoke = [];
+
+    // Each assertion that gave a token, and until when it may give none again.
+    private readonly ConcurrentDictionary<string, DateTimeOffset> _usedAssertions = new(StringComparer.Ordinal);
+
+    // Each token that may be live, and until when.
+    private readonly ConcurrentDictionary<string, DateTimeOffset> _liveUntil = new(StringComparer.Ordinal);
+    private volatile Tokens _tokens = new([], [], "");
     private volatile string _nonce = "";
 
     private SocketRun(Uri url, ulong seed)
@@ -76,8 +81,9 @@ internal sealed class SocketRun
     public static async Task<Report> Run(Uri url, long count, ulong seed, Action<long>? tell = null)
     {
         var run = new SocketRun(url, seed);
-        run._live = [.. await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => run.Token()))];
-        run._toRevoke = [.. await Task.WhenAll(Enumerable.Range(0, 8).Select(_ => run.Token()))];
+        await run.Renew();
+        using var ended = new CancellationTokenSource();
+        var renewing = run.RenewUntil(ended.Token);
         var since = Stopwatch.StartNew();
         long begun = 0;
         await Task.WhenAll(Enumerable.Range(0, Connections).Select(_ => Task.Run(async () =>
@@ -95,6 +101,8 @@ internal sealed class SocketRun
             connection?.Dispose();
         })));
         var took = since.Elapsed;
+        await ended.CancelAsync();
+        await renewing;
         await run.IsWell();
         return run._notes.End(count, took);
     }
@@ -107,6 +115,54 @@ internal sealed class SocketRun
         var answer = await connection.Read(s_patience);
         return answer is { Status: 200 } && Member(answer.Body, "access_token") is { } token ? token : throw new InvalidOperationException($"A right request was answered {answer}.");
     }
+
+    // A token lives for ten minutes, and a run may take hours.
+    private async Task RenewUntil(CancellationToken ended)
+    {
+        try
+        {
+            using var timer = new PeriodicTimer(s_renewal);
+            while (await timer.WaitForNextTickAsync(ended))
+            {
+                await Renew();
+            }
+        }
+        catch (OperationCanceledException)
+        {
+            // The run has ended.
+        }
+        catch (Exception fault) when (fault is InvalidOperationException or System.Net.Sockets.SocketException)
+        {
+            _notes.Find("no token in between", fault.Message);
+        }
+    }
+
+    private async Task Renew()
+    {
+        var tokens = await Task.WhenAll(Enumerable.Range(0, 17).Select(_ => Token()));
+        foreach (var token in tokens.Skip(8))
+        {
+            _liveUntil[token] = new JsonWebToken(token).ValidTo + LibraryCheck.Skew;
+        }
+
+        _tokens = new Tokens([.. tokens.Skip(9)], [.. tokens.Take(8)], tokens[8]);
+        Forget(_liveUntil);
+        Forget(_usedAssertions);
+
+        // What has ended long ago: an answer may still be on its way.
+        static void Forget(ConcurrentDictionary<string, DateTimeOffset> notes)
+        {
+            foreach (var (key, until) in notes)
+            {
+                if (until < DateTimeOffset.UtcNow - s_renewal)
+                {
+                    notes.TryRemove(key, out _);
+                }
+            }
+        }
+    }
+
+    private bool MayBeLive(string token) => _liveUntil.TryGetValue(token, out var until) && DateTimeOffset.UtcNow < until + s_longest;
 
     private async Task IsWell()
     {
@@ -128,7 +184,7 @@ internal sealed class SocketRun
         var place = dice.Below(20);
         if (place < 4)
         {
-            await TryRaw(Mutation.Bytes(dice, request.ToBytes(), [.. _live.Take(1).Select(Encoding.ASCII.GetBytes)]), kind, index);
+            await TryRaw(Mutation.Bytes(dice, request.ToBytes(), [Encoding.ASCII.GetBytes(_tokens.ToSplice)]), kind, index);
             return connection;
         }
 
@@ -136,6 +192,9 @@ internal sealed class SocketRun
         for (var round = 1; ; round++)
         {
             connection ??= await RawConnection.Open(_url);
+
+            // An assertion may have been used by the request that was not answered in time.
+            changed = changed with { IsRight = changed.IsRight && (round == 1 || changed.Assertion is null) };
             var since = Stopwatch.StartNew();
             await connection.Send(changed.ToBytes());
             var answer = await connection.Read(s_patience);
@@ -342,7 +401,7 @@ internal sealed class SocketRun
             }
 
             if (token.TryGetPayloadValue<JsonElement>("act", out _) != (Value(form, "grant_type") == "urn:ietf:params:oauth:grant-type:token-exchange")
-                || (token.TryGetPayloadValue<JsonElement>("act", out _) && !_live.Contains(Value(form, "subject_token"))))
+                || (token.TryGetPayloadValue<JsonElement>("act", out _) && !MayBeLive(Value(form, "subject_token"))))
             {
                 Find("an exchanged token without the subject token", bytes, answer, index);
             }
@@ -350,7 +409,7 @@ internal sealed class SocketRun
         else if (answer.Body.Contains("\"active\":true", StringComparison.Ordinal))
         {
             _notes.Count("live tokens");
-            if (!_live.Contains(Value(form, "token")) || !IsProved("intro-job", authorization, form))
+            if (!MayBeLive(Value(form, "token")) || !IsProved("intro-job", authorization, form))
             {
                 Find("a token that is live and should not be", bytes, answer, index);
             }
@@ -369,7 +428,22 @@ internal sealed class SocketRun
         // No two tokens for one assertion.
         var assertion = Value(form, "client_assertion");
         return _library.Refuses(assertion, DateTimeOffset.UtcNow, out var signer) is null && signer == client
-            && _usedAssertions.TryAdd($"{client} {LibraryCheck.TokenId(assertion)}", true);
+            && IsFirstUse($"{client} {LibraryCheck.TokenId(assertion)}", LibraryCheck.Ends(assertion));
+    }
+
+    // A jti may serve again when the assertion that had it has ended (RFC 7523 §3). The service took this one before its answer came: where that was early enough, it should not have.
+    private bool IsFirstUse(string assertion, DateTimeOffset until)
+    {
+        var isFirst = true;
+        _usedAssertions.AddOrUpdate(
+            assertion,
+            until,
+            (_, before) =>
+            {
+                isFirst = before < DateTimeOffset.UtcNow;
+                return until > before ? until : before;
+            });
+        return isFirst;
     }
 
     private static string Value(Dictionary<string, StringValues> form, string name) => form.GetValueOrDefault(name).ToString();
@@ -402,9 +476,9 @@ internal sealed class SocketRun
                 "exchange-job",
                 "/oauth2/token",
                 $"grant_type={WebUtility.UrlEncode("urn:ietf:params:oauth:grant-type:token-exchange")}&subject_token_type={WebUtility.UrlEncode("urn:ietf:params:oauth:token-type:access_token")}"
-                + $"&subject_token={dice.Of<string>(_live.AsSpan())}"),
-            "introspect" => Basic("intro-job", "/oauth2/introspect", $"token={dice.Of<string>(_live.AsSpan())}&token_type_hint=access_token"),
-            "revoke" => Basic("basic-job", "/oauth2/revoke", $"token={dice.Of<string>(_toRevoke.AsSpan())}"),
+                + $"&subject_token={dice.Of<string>(_tokens.Live.AsSpan())}"),
+            "introspect" => Basic("intro-job", "/oauth2/introspect", $"token={dice.Of<string>(_tokens.Live.AsSpan())}&token_type_hint=access_token"),
+            "revoke" => Basic("basic-job", "/oauth2/revoke", $"token={dice.Of<string>(_tokens.ToRevoke.AsSpan())}"),
             _ => new Request("GET", dice.Of<string>(["/.well-known/jwks.json", "/.well-known/openid-configuration", "/.well-known/oauth-authorization-server", "/health/live"]), [], []),
         };
     }
@@ -526,6 +600,9 @@ internal sealed class SocketRun
     private void Find(string kind, byte[] bytes, RawAnswer? answer, long index) => _notes.Find(kind, string.Create(
         CultureInfo.InvariantCulture,
         $"index {index}: {answer?.Status} {answer?.Head.ReplaceLineEndings(" | ")} {answer?.Body} to {Convert.ToBase64String(bytes.AsSpan(0, Math.Min(bytes.Length, 3_000)))}"));
+
+    // Tokens of the last minute: those of right requests, which nothing may end; those that are revoked; and one for the middle of bytes, where any request may do anything with it.
+    private sealed record Tokens(ImmutableArray<string> Live, ImmutableArray<string> ToRevoke, string ToSplice);
 
     private sealed record Request(string Method, string Path, ImmutableArray<(string Name, string Value)> Headers, byte[] Body)
     {

@@ -26,7 +26,7 @@ namespace Fuzz;
 
 /// <summary>One thing that reads what strangers send.</summary>
 /// <param name="Name">Its name.</param>
-/// <param name="Share">How many inputs of a hundred and so it gets.</param>
+/// <param name="Share">How many inputs of two hundred it gets: the more, the less one costs, so that no reader takes most of the time.</param>
 /// <param name="Seeds">Right inputs.</param>
 /// <param name="Change">Makes another input of one.</param>
 /// <param name="Reads">Reads an input, and tells whether it took it. It throws where something is wrong with the reader.</param>
@@ -78,18 +78,18 @@ internal sealed class Targets : IDisposable
         _certificates = CertificateReader();
         All =
         [
-            new("form", 12, Corpus.Utf8("form.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadForm),
-            new("basic", 10, [.. Corpus.Utf8("basic.txt").Select(Header)], ChangeBasic, ReadBasic),
-            new("assertion", 10, Corpus.Jwts("assertion.txt"), ChangeJwt, ReadAssertion),
-            new("explain", 4, Corpus.Jwts("assertion.txt"), ChangeJwt, Explain),
-            new("proof", 6, Corpus.Jwts("proof.txt", _dpop.Nonce(Corpus.Now)), ChangeJwt, ReadProof),
-            new("token", 8, AccessTokens(), (dice, seed, seeds) => Mutation.Jwt(dice, seed, seeds, SignToken), ReadToken),
-            new("jwks", 8, Corpus.Utf8("jwks.txt"), (dice, seed, seeds) => Mutation.Json(dice, seed, seeds), ReadKeys),
-            new("file", 6, Corpus.Utf8("file.txt"), (dice, seed, seeds) => Mutation.Json(dice, seed, seeds), ReadFile),
-            new("words", 8, Corpus.Utf8("words.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadWords),
-            new("scope", 8, Corpus.Utf8("scope.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadScope),
-            new("text", 12, Corpus.Utf8("text.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadText),
-            new("certificate", 7, Fields(), ChangeField, ReadField),
+            new("form", 46, Corpus.Utf8("form.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadForm),
+            new("basic", 44, [.. Corpus.Utf8("basic.txt").Select(Header)], ChangeBasic, ReadBasic),
+            new("assertion", 8, Corpus.Jwts("assertion.txt"), ChangeJwt, ReadAssertion),
+            new("explain", 1, Corpus.Jwts("assertion.txt"), ChangeJwt, Explain),
+            new("proof", 2, Corpus.Jwts("proof.txt", _dpop.Nonce(Corpus.Now)), ChangeJwt, ReadProof),
+            new("token", 6, AccessTokens(), (dice, seed, seeds) => Mutation.Jwt(dice, seed, seeds, SignToken), ReadToken),
+            new("jwks", 3, Corpus.Utf8("jwks.txt"), (dice, seed, seeds) => Mutation.Json(dice, seed, seeds), ReadKeys),
+            new("file", 3, Corpus.Utf8("file.txt"), (dice, seed, seeds) => Mutation.Json(dice, seed, seeds), ReadFile),
+            new("words", 28, Corpus.Utf8("words.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadWords),
+            new("scope", 30, Corpus.Utf8("scope.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadScope),
+            new("text", 25, Corpus.Utf8("text.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadText),
+            new("certificate", 3, Fields(), ChangeField, ReadField),
             new("chain", 1, Fields(), ChangeField, ReadChain),
         ];
     }
