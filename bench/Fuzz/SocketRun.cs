@@ -364,8 +364,8 @@ internal sealed class SocketRun
 
         if (body is null)
         {
-            // Read as leniently as anybody might.
-            var text = Encoding.Latin1.GetString(bytes);
+            // Read as leniently as anybody might. Empty lines before a request are none of it (RFC 9112 §2.2).
+            var text = Encoding.Latin1.GetString(bytes).TrimStart('\r', '\n');
             var end = s_endOfHead.Match(text);
             var head = end.Success ? text[..end.Index] : text;
             authorization = Header("Authorization:");
