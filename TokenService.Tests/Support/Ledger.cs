@@ -4,6 +4,7 @@ using System.Collections.Generic;
 using System.Diagnostics;
 using System.Linq;
 using System.Net.Http;
+using System.Net.Sockets;
 using System.Threading;
 using System.Threading.Tasks;
 using FluentAssertions;
@@ -74,6 +75,9 @@ internal sealed class Ledger
     /// <summary>A signing key was published.</summary>
     public void Key(string kid) => _kids[kid] = true;
 
+    /// <summary>Whether this says that nobody answered. <see cref="HttpClient"/> passes on the socket's own exception where the other side is killed as they connect.</summary>
+    public static bool IsUnanswered(Exception fault) => fault is HttpRequestException or SocketException;
+
     /// <summary>
     /// Uses a service until the end, and writes down what it acknowledges. A request that is not answered, or with 503, is neither acknowledged
     /// nor refused; every other answer than the right one is a fault.
@@ -94,7 +98,7 @@ internal sealed class Ledger
                     await Task.Delay(pause, CancellationToken.None);
                 }
             }
-            catch (HttpRequestException)
+            catch (Exception fault) when (IsUnanswered(fault))
             {
                 // Nobody answered.
                 Interlocked.Increment(ref _unanswered);
