@@ -1,6 +1,7 @@
 using System;
 using System.Collections.Generic;
 using System.Diagnostics;
+using System.Globalization;
 using System.IO;
 using System.Linq;
 using System.Threading.Tasks;
@@ -34,7 +35,7 @@ internal sealed class PostgreSqlServer : IAsyncDisposable
     public string Password { get; }
 
     /// <summary>The server's main process.</summary>
-    public int Id => int.Parse(File.ReadLines(Path.Combine(Data, "postmaster.pid")).First(), System.Globalization.CultureInfo.InvariantCulture);
+    public int Id => int.Parse(File.ReadLines(Path.Combine(Data, "postmaster.pid")).First(), CultureInfo.InvariantCulture);
 
     private string Data => Path.Combine(Folder, "data");
 
@@ -116,12 +117,17 @@ internal sealed class PostgreSqlServer : IAsyncDisposable
     /// <param name="taken">Gets the connections, which are the caller's to close.</param>
     public async Task TakeAllConnections(string role, string connectionString, List<NpgsqlConnection> taken)
     {
-        do
+        // A session that begins or ends takes a place for a moment, and is nobody's yet or any more: a refusal alone does not say that all are taken.
+        var all = int.Parse(
+            (await Scalar("SELECT current_setting('max_connections')::INT - current_setting('superuser_reserved_connections')::INT"))!, CultureInfo.InvariantCulture);
+        var since = Stopwatch.StartNew();
+        while (taken.Count < all)
         {
+            since.Elapsed.Should().BeLessThan(s_patience);
             await Execute($"SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{role}'");
             try
             {
-                while (true)
+                while (taken.Count < all)
                 {
                     var connection = new NpgsqlConnection($"{connectionString};Pooling=false");
                     await connection.OpenAsync();
@@ -130,10 +136,9 @@ internal sealed class PostgreSqlServer : IAsyncDisposable
             }
             catch (PostgresException fault) when (fault.SqlState == PostgresErrorCodes.TooManyConnections)
             {
-                // All but those for superusers.
+                // Others have the rest.
             }
         }
-        while (await Scalar($"SELECT COUNT(*) FROM pg_stat_activity WHERE usename = '{role}'") is not "0");
     }
 
     public Task Start() => Run("pg_ctl", "-D", Data, "-l", Path.Combine(Folder, "log"), "-w", "-t", "60", "start");
@@ -187,7 +192,7 @@ internal sealed class PostgreSqlServer : IAsyncDisposable
         var all = new List<int> { Id };
         var children = await RunningProgram.Run("ps", ["-o", "pid=", "--ppid", $"{Id}"]);
         all.AddRange(children.Output.Split('\n', StringSplitOptions.RemoveEmptyEntries | StringSplitOptions.TrimEntries)
-            .Select(pid => int.Parse(pid, System.Globalization.CultureInfo.InvariantCulture)));
+            .Select(pid => int.Parse(pid, CultureInfo.InvariantCulture)));
         await RunningProgram.Run("kill", [$"-{signal}", .. all.Select(pid => $"{pid}")]);
         if (signal == "KILL")
         {
