@@ -1,10 +1,12 @@
 using System;
+using System.Buffers.Text;
 using System.Linq;
 using System.Text;
 using System.Text.Json;
 using CsCheck;
 using FluentAssertions;
 using TokenService.Administration;
+using TokenService.Clients;
 using TokenService.Protocol;
 using TokenService.Tests.Support;
 using Xunit;
@@ -170,6 +172,21 @@ public sealed class DeclarativeFileTests
     public void Every_fault_is_named_not_only_the_first()
         => Refused("""{ "clients": [ { "client_id": 5 }, { "client_id": "a", "x": 1 }, { "client_id": "b", "scope": "s" } ] }""")
             .Should().Contain("clients[0].client_id").And.Contain("clients[1].x").And.Contain("clients[2].client_secret");
+
+    [Theory]
+    [InlineData("client_secret")]
+    [InlineData("client_secret_hash")]
+    public void A_client_has_at_most_16_secrets(string member)
+    {
+        Parse(With(16)).Clients.Should().HaveCount(1);
+        Refused(With(17)).Should().StartWith($"clients.json: clients[0].{member} has more than 16 secrets, and each request would be compared with all of them. Nothing was applied.");
+
+        string With(int count)
+        {
+            var secrets = Enumerable.Range(0, count).Select(i => $"{Long}{i}").Select(secret => member == "client_secret" ? secret : $"sha256:{Base64Url.EncodeToString([.. ClientSecret.Digest(new Secret(secret))])}");
+            return $$"""{ "resources": [ { "resource": "urn:a", "scopes": [ { "name": "s" } ] } ], "clients": [ { "client_id": "a", "scope": "s", "{{member}}": {{JsonSerializer.Serialize(secrets)}} } ] }""";
+        }
+    }
 
     [Fact]
     public void Outside_Development_a_short_secret_is_refused_and_never_repeated()

@@ -364,10 +364,10 @@ public sealed class DeclarativeFile
                     client = client with { TokenReuse = Number(value, place) };
                     break;
                 case "client_secret":
-                    client = client with { ClientSecrets = [.. OneOrMore(value, place, (item, itemAt) => new Secret(Text(item, itemAt)))] };
+                    client = client with { ClientSecrets = [.. Secrets(value, place, (item, itemAt) => new Secret(Text(item, itemAt)))] };
                     break;
                 case "client_secret_hash":
-                    client = client with { ClientSecretHashes = [.. OneOrMore(value, place, ReadHash)] };
+                    client = client with { ClientSecretHashes = [.. Secrets(value, place, ReadHash)] };
                     break;
                 case "jwks":
                     client = client with { Jwks = Keys(value, place) };
@@ -513,6 +513,18 @@ public sealed class DeclarativeFile
 
     private List<T> OneOrMore<T>(JsonElement element, string at, Func<JsonElement, string, T> read)
         => element.ValueKind == JsonValueKind.Array ? Items(element, at, read) : [read(element, at)];
+
+    private List<T> Secrets<T>(JsonElement element, string at, Func<JsonElement, string, T> read)
+    {
+        if (element.ValueKind != JsonValueKind.Array || element.GetArrayLength() <= ClientSecret.MaxCount)
+        {
+            return OneOrMore(element, at, read);
+        }
+
+        // One is enough for the rules, which would have something to say to none.
+        Fault(at, $"has more than {ClientSecret.MaxCount} secrets, and each request would be compared with all of them");
+        return [read(element[0], $"{at}[0]")];
+    }
 
     private string Text(JsonElement element, string at)
     {

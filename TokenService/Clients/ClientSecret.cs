@@ -23,6 +23,9 @@ public sealed record ClientSecret(ImmutableArray<byte> Hash, DateTimeOffset? Exp
     /// <summary>The longest secret in bytes of UTF-8; nobody can make the service hash more.</summary>
     public const int MaxBytes = 1024;
 
+    /// <summary>How many a declarative file may give one client: each request of the client is compared with all of them.</summary>
+    public const int MaxCount = 16;
+
     /// <summary>The shortest secret, in characters, that is accepted outside Development.</summary>
     public const int MinLength = 32;
 

@@ -30,10 +30,16 @@ namespace Fuzz;
 /// <param name="Seeds">Right inputs.</param>
 /// <param name="Change">Makes another input of one.</param>
 /// <param name="Reads">Reads an input, and tells whether it took it. It throws where something is wrong with the reader.</param>
-internal sealed record Target(string Name, int Share, ImmutableArray<byte[]> Seeds, Func<Dice, byte[], ImmutableArray<byte[]>, byte[]> Change, Func<byte[], bool> Reads)
+/// <param name="IsText">Whether the service gets it as text, which something before it has made of the bytes.</param>
+internal sealed record Target(
+    string Name, int Share, ImmutableArray<byte[]> Seeds, Func<Dice, byte[], ImmutableArray<byte[]>, byte[]> Change, Func<byte[], bool> Reads, bool IsText = false)
 {
     /// <summary>An input.</summary>
-    public byte[] Make(Dice dice) => Change(dice, Seeds[dice.Below(Seeds.Length)], Seeds);
+    public byte[] Make(Dice dice)
+    {
+        var changed = Change(dice, Seeds[dice.Below(Seeds.Length)], Seeds);
+        return IsText ? Mutation.Text(changed) : changed;
+    }
 }
 
 /// <summary>All that reads what strangers, clients' hosts and operators send, as the service calls it, and what must hold of each whatever comes.</summary>
@@ -80,15 +86,15 @@ internal sealed class Targets : IDisposable
         [
             new("form", 46, Corpus.Utf8("form.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadForm),
             new("basic", 44, [.. Corpus.Utf8("basic.txt").Select(Header)], ChangeBasic, ReadBasic),
-            new("assertion", 8, Corpus.Jwts("assertion.txt"), ChangeJwt, ReadAssertion),
-            new("explain", 1, Corpus.Jwts("assertion.txt"), ChangeJwt, Explain),
-            new("proof", 2, Corpus.Jwts("proof.txt", _dpop.Nonce(Corpus.Now)), ChangeJwt, ReadProof),
-            new("token", 6, AccessTokens(), (dice, seed, seeds) => Mutation.Jwt(dice, seed, seeds, SignToken), ReadToken),
+            new("assertion", 8, Corpus.Jwts("assertion.txt"), ChangeJwt, ReadAssertion, IsText: true),
+            new("explain", 1, Corpus.Jwts("assertion.txt"), ChangeJwt, Explain, IsText: true),
+            new("proof", 2, Corpus.Jwts("proof.txt", _dpop.Nonce(Corpus.Now)), ChangeJwt, ReadProof, IsText: true),
+            new("token", 6, AccessTokens(), (dice, seed, seeds) => Mutation.Jwt(dice, seed, seeds, SignToken), ReadToken, IsText: true),
             new("jwks", 3, Corpus.Utf8("jwks.txt"), (dice, seed, seeds) => Mutation.Json(dice, seed, seeds), ReadKeys),
             new("file", 3, Corpus.Utf8("file.txt"), (dice, seed, seeds) => Mutation.Json(dice, seed, seeds), ReadFile),
-            new("words", 28, Corpus.Utf8("words.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadWords),
-            new("scope", 30, Corpus.Utf8("scope.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadScope),
-            new("text", 25, Corpus.Utf8("text.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadText),
+            new("words", 28, Corpus.Utf8("words.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadWords, IsText: true),
+            new("scope", 30, Corpus.Utf8("scope.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadScope, IsText: true),
+            new("text", 25, Corpus.Utf8("text.txt"), (dice, seed, seeds) => Mutation.Bytes(dice, seed, seeds), ReadText, IsText: true),
             new("certificate", 3, Fields(), ChangeField, ReadField),
             new("chain", 1, Fields(), ChangeField, ReadChain),
         ];
